@@ -1,0 +1,1 @@
+"""Adapters from source releases to samples, and the prepared store."""

@@ -1,0 +1,1 @@
+"""Geometry as the sources annotate it, the field's rasterisers, and run-length encoding. Torch-free."""
