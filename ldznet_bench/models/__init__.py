@@ -1,0 +1,1 @@
+"""Segmenters: one file per model family. `segmenter.py` holds the sealed interface."""
