@@ -1,0 +1,69 @@
+"""Files that appear whole: written aside, flushed to disk, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ldznet_bench.errors import BenchError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its place when the block ends well and vanishes when it does not.
+
+    Raises:
+        BenchError: the folder cannot be written or the disk is full; `path` is then as it was before.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _flush(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or leave the old one."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON-able value
+    """Write a JSON file whole; keys keep their order, floats their shortest exact form."""
+    write_bytes(path, dump_json(value).encode())
+
+
+def dump_json(value: Any) -> str:  # noqa: ANN401 - any JSON-able value
+    """The one way JSON is written here, so that equal values are equal bytes. NaN is an error, never a token."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_error(path: Path, error: OSError) -> BenchError:
+    """The error for a failed write."""
+    reason = error.strerror or str(error)
+    remedy = "Free some space or choose another place with --output or --home; nothing half-written was left behind."
+    return BenchError(f"cannot write {path}: {reason}.", remedy)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""The entry point: verbs are imported when they are called, and a user's mistake is a sentence, not a traceback."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from ldznet_bench import __version__
+from ldznet_bench.errors import BenchError, unknown_name
+
+# Verb -> what `--help` says of it, so that listing the verbs imports none of them. Each lives in `ldznet_bench.cli.<verb>` as `command`.
+VERBS = {
+    "list": "Models, datasets and protocols, and what is on disk.",
+    "info": "Everything about one dataset, model or protocol.",
+    "run": "Run models over datasets and count.",
+    "score": "Score masks or score maps that another model wrote.",
+    "tune": "Choose a threshold on a val split.",
+    "report": "Tables over finished runs.",
+    "predict": "Segment one image by phrases.",
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs' names without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, in the order a user meets them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module."""
+        if cmd_name not in VERBS:
+            raise unknown_name("command", cmd_name, VERBS)
+        command: click.Command = importlib.import_module(f"ldznet_bench.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LDZNET_BENCH"})
+@click.version_option(__version__, "--version", prog_name="ldznet-bench")
+def cli() -> None:
+    """Benchmark text-prompted image segmentation under named protocols.
+
+    \b
+    Examples:
+      ldznet-bench run --models oracle,box
+      ldznet-bench run --models clipseg --weights clipseg=DIR --datasets phrasecut:test --data-root RELEASES
+      ldznet-bench score --dataset phrasecut:test --predictions MASKS --protocol phrasecut@1 --name mine --data-root RELEASES
+      ldznet-bench report --latex
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 well, 1 something failed, 2 a mistake that the message says how to mend, 130 stopped by Ctrl-C."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code: Any = cli.main(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except BenchError as error:
+        return _say(f"Error: {error}", 2)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _say("\nStopped. What was counted is kept: the same command continues.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (| head); nothing is wrong
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    click.echo(text, err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""``ldznet-bench run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ldznet_bench.cli import options
+
+if TYPE_CHECKING:
+    from ldznet_bench.evaluation.cell import Cell
+    from ldznet_bench.evaluation.plan import Request
+
+DEFAULT_DATASET = "example:test"
+_ASKED = ("data_root", "home", "card", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch")
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.option("--models", multiple=True, required=True, metavar="NAMES", help="Comma-separated: oracle,box,clipseg/full+paper …")
+@click.option("--datasets", multiple=True, metavar="NAMES", help=f"Comma-separated dataset:split. [default: the bundled {DEFAULT_DATASET}]")
+@click.option("--protocol", "protocols", multiple=True, metavar="NAMES", default=["native@1"], help="Comma-separated. [default: native@1]")
+@options.together(options.data_root, options.weights, options.output, options.home, options.card, options.limit, options.seed, options.threshold_file)
+@options.together(options.device, options.precision, options.micro_batch, options.no_masks)
+@click.option("--keep-maps", default="none", show_default=True, metavar="none|N|all", help="Store that many score maps, quantised to 8 bits.")
+@click.option("--shard", metavar="i/n", help="This process's part of the images. [default: RANK and WORLD_SIZE, else all]")
+@click.option("--dry-run", is_flag=True, help="Print the plan (cells, samples, what is finished and why not) and stop.")
+@options.together(options.as_json, options.quiet)
+def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - options
+    """Run models over datasets and count: one cell per dataset, protocol and model.
+
+    The same command continues after an interruption and skips what is finished. It ends in a table.
+
+    \b
+    Examples:
+      ldznet-bench run --models oracle,empty,full,box
+      ldznet-bench run --models clipseg --weights clipseg=DIR --datasets phrasecut:test,refcoco:testA --data-root RELEASES
+      ldznet-bench run --models noise --datasets phrasecut:test --protocol clipseg@1,phrasecut@1 --data-root RELEASES
+      ldznet-bench run --models clipseg --datasets phrasecut:test --data-root RELEASES --limit 500 --dry-run
+      torchrun --nproc-per-node 2 --no-python ldznet-bench run --models noise
+    """
+    from ldznet_bench.evaluation.plan import Request
+
+    request = Request(
+        models=options.names(models),
+        datasets=options.names(datasets) or [DEFAULT_DATASET],
+        protocols=options.names(protocols),
+        weights=options.pairs(given["weights"]),
+        keep_masks=not given["no_masks"],
+        **{key: given[key] for key in _ASKED},
+    )
+    if given["dry_run"]:
+        return _print_plan(request, as_json=given["as_json"])
+    return _run(request, quiet=given["quiet"], as_json=given["as_json"])
+
+
+def _print_plan(request: Request, *, as_json: bool) -> int:
+    from ldznet_bench.atomic import dump_json
+    from ldznet_bench.evaluation.plan import describe
+
+    lines = [describe(cell) for cell in request.cells(request.open())]
+    if as_json:
+        click.echo(dump_json({"cells": lines}), nl=False)
+        return 0
+    for line in lines:
+        text = {"complete": "finished, will not be run again", "started": f"continues at {line['done']}", "new": "new"}[line["state"]]
+        why = f" (differs from the finished one: {', '.join(line['why'])})" if line["why"] else ""
+        click.echo(f"{line['model']} on {line['dataset']} under {line['protocol']}: {line['samples']} samples, {text}{why}\n  {line['path']}")
+    return 0
+
+
+def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
+    from ldznet_bench.atomic import dump_json
+    from ldznet_bench.errors import BenchError
+
+    finished: list[Path] = []
+    problems: list[str] = []
+    waiting = 0
+    for cell in request.cells(request.open()):
+        try:
+            if _run_cell(cell, quiet=quiet):
+                finished.append(cell.folder.path)
+            else:
+                waiting += 1
+        except BenchError as error:
+            problems.append(f"{cell.segmenter.name} on {cell.dataset.name} under {cell.protocol.full_name}: {error}")
+            click.echo(f"Error: {problems[-1]}", err=True)
+    if as_json:
+        click.echo(dump_json({"runs": [_as_json(path) for path in finished], "waiting": waiting, "errors": problems}), nl=False)
+    elif finished:
+        click.echo(_table(finished), nl=False)
+    if waiting:
+        click.echo(f"{waiting} cells wait for the other shards; the last one to finish merges them.", err=True)
+    return 2 if problems else 0
+
+
+def _run_cell(cell: Cell, *, quiet: bool) -> bool:
+    from ldznet_bench.cli.progress import make_progress
+
+    state, name = cell.state(), f"{cell.segmenter.name} on {cell.dataset.name} under {cell.protocol.full_name}"
+    if not quiet:
+        for reason in cell.dataset.partial:
+            click.echo(f"{cell.dataset.name} is stamped partial: {reason}", err=True)
+        if state == "complete":
+            click.echo(f"{name}: finished before, not run again.", err=True)
+        elif state == "started":
+            click.echo(f"{name}: continues.", err=True)
+        elif why := cell.folder.why_new():
+            click.echo(f"{name}: run anew beside the finished one, because of {', '.join(why)}.", err=True)
+    return cell.run(make_progress(quiet))
+
+
+def _as_json(path: Path) -> dict[str, Any]:
+    import json
+
+    return {"path": str(path), **json.loads((path / "summary.json").read_bytes())}
+
+
+def _table(paths: list[Path]) -> str:
+    from ldznet_bench.reports.runs import read_run
+    from ldznet_bench.reports.table import render
+
+    return render([read_run(path) for path in paths])

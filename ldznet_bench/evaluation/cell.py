@@ -1,0 +1,253 @@
+"""One cell: a dataset split, a protocol and a model, made to a run folder, continued where it stopped, skipped where it is finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from ldznet_bench.datasets.sample import ImageGroup
+from ldznet_bench.datasets.store import PreparedDataset
+from ldznet_bench.errors import DataError, PredictionError, RunError
+from ldznet_bench.evaluation.identity import Identity, Threshold
+from ldznet_bench.evaluation.loop import DEFAULT_BATCH, Loop, Progress
+from ldznet_bench.evaluation.predictions import Predictions
+from ldznet_bench.evaluation.provenance import now, provenance
+from ldznet_bench.evaluation.runs import RunFolder
+from ldznet_bench.evaluation.selection import Selection, select
+from ldznet_bench.evaluation.sharding import Shard
+from ldznet_bench.evaluation.summary import COLUMNS, summarise
+from ldznet_bench.evaluation.targets import TargetCache
+from ldznet_bench.models.segmenter import Segmenter
+from ldznet_bench.protocols import Protocol
+
+State = Literal["new", "started", "complete"]
+MakeProgress = Callable[[str, int], Progress]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command says beside dataset, protocol and model.
+
+    Attributes:
+        output: RUNS, the folder of run folders.
+        seed: run seed of every draw.
+        limit: evaluate a stratified sample of that many; such runs are kept apart and out of tables.
+        threshold: a tuned one; None takes the protocol's.
+        batch: samples per micro-batch of segmenters that have none of their own (it changes no byte).
+        keep_masks: store predicted masks as RLE.
+        keep_maps: ``none``, ``all``, or how many score maps are stored (those with the smallest sha256 of their id).
+        shard: this process's part.
+        cache: folder of the mask cache; None draws masks every time.
+    """
+
+    output: Path = Path("runs")
+    seed: int = 0
+    limit: int | None = None
+    threshold: Threshold | None = None
+    batch: int = DEFAULT_BATCH
+    keep_masks: bool = True
+    keep_maps: str = "none"
+    shard: Shard = field(default_factory=Shard)
+    cache: Path | None = None
+
+    @property
+    def content(self) -> str:
+        """What records hold beside counts, in a word."""
+        return ("masks" if self.keep_masks else "no-masks") + ("" if self.keep_maps == "none" else f"-maps-{self.keep_maps}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A dataset split, a protocol and a model."""
+
+    dataset: PreparedDataset
+    segmenter: Segmenter
+    protocol: Protocol
+    settings: Settings
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decides the records."""
+        data = self.dataset
+        return Identity.of(self.segmenter, data.name, data.fingerprint, self.protocol, self.threshold, self.settings.seed)
+
+    @property
+    def threshold(self) -> Threshold:
+        """The tuned one, or the protocol's."""
+        return self.settings.threshold or Threshold(self.protocol.threshold)
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """Where it is kept."""
+        return RunFolder(self.settings.output, self.identity, self.settings.limit, self.settings.content)
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """Samples without prediction, where predictions are scored."""
+        if not isinstance(self.segmenter, Predictions):
+            return ()
+        return tuple(self.segmenter.check(self.dataset.sample_ids(), self.protocol))
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Which samples it evaluates."""
+        skip = set(self.missing) if isinstance(self.segmenter, Predictions) and self.segmenter.missing == "skip" else ()
+        found = select(self.dataset.groups(), self.protocol, family=self.dataset.family, limit=self.settings.limit, skip=skip)
+        if not found.sample_ids:
+            raise DataError(
+                f"{self.dataset.name} has no sample left under {self.protocol.full_name}.", "Check the dataset's split and the protocol."
+            )
+        return found
+
+    def state(self) -> State:
+        """Whether it is finished, started, or new."""
+        if self.folder.complete():
+            return "complete"
+        return "started" if self.folder.journals else "new"
+
+    def run(self, make_progress: MakeProgress) -> bool:
+        """Make the cell, or this process's part of it.
+
+        Args:
+            make_progress: from a title and a number of samples to something that is told how far the loop is.
+
+        Returns:
+            True when the cell is complete; False when other processes still have to do their part.
+
+        Raises:
+            BenchError: bad data, predictions or weights, or a write that failed. What was counted before is kept and continued.
+        """
+        if self.folder.complete():
+            return True
+        self._refuse_bad_images()
+        self.folder.begin(self._about())
+        try:
+            self._count(make_progress)
+        except PredictionError:
+            self.folder.drop_if_unfinished()  # mended predictions have another identity, so nothing here would ever be continued
+            raise
+        return self._finish()
+
+    def _count(self, make_progress: MakeProgress) -> None:
+        settings, selection = self.settings, self.selection
+        mine = [index for index in selection.groups if settings.shard.has(index)]
+        done = self.folder.done()
+        whole = settings.limit is None and settings.shard.count == 1 and not done and len(selection.sample_ids) == self.dataset.n_samples
+        targets = TargetCache(settings.cache, self.dataset.fingerprint, self.protocol, complete=whole)
+        follow = isinstance(self.segmenter, Predictions) and self.segmenter.size_mismatch == "official" and self.protocol.canvas is None
+        loop = Loop(
+            dataset=self.dataset.name,
+            segmenter=self.segmenter,
+            protocol=self.protocol,
+            targets=targets,
+            threshold=self.threshold.value,
+            seed=settings.seed,
+            batch=settings.batch,
+            keep_masks=settings.keep_masks,
+            keep_map=_kept_maps(selection, settings.keep_maps),
+            follow_prediction_size=follow,
+            flags=dict.fromkeys(self.missing, ("missing-prediction",)),
+        )
+        progress = make_progress(f"{self.segmenter.name} on {self.dataset.name}", _share(len(selection.sample_ids), settings.shard))
+        try:
+            with self.folder.open_journal(settings.shard) as journal:
+                loop.run(self._groups(mine), journal, done, settings.shard, progress)
+            targets.finish()
+        finally:
+            targets.discard()
+
+    def _groups(self, indices: list[int]) -> Iterator[ImageGroup]:
+        ids = set(self.selection.sample_ids)
+        for group in self.dataset.groups(indices):
+            yield dataclasses.replace(group, samples=tuple(sample for sample in group.samples if sample.sample_id in ids))
+
+    def _finish(self) -> bool:
+        with self.folder.locked("merge"):
+            if self.folder.complete():
+                return True
+            ids, done = self.selection.sample_ids, self.folder.done()
+            if done - set(ids):
+                raise RunError(
+                    f"{self.folder.path} holds records of samples that are not in the cell.", "Remove that folder and run again."
+                )
+            if set(ids) - done:
+                return False
+            self.folder.write_records(ids)
+            self.folder.write_timings()
+            self.folder.end(self._about(), self._summary())
+        return True
+
+    def _summary(self) -> dict[str, Any]:
+        binary = self.segmenter.binary
+        scores = summarise(self.folder.records(COLUMNS), self.protocol, dense=not binary, tuned=self.threshold.source != "fixed")
+        return {
+            "dataset": self.dataset.name,
+            "protocol": self.protocol.full_name,
+            "model": self.segmenter.name,
+            **scores,
+            "status": self.protocol.status,
+            "threshold": dataclasses.asdict(self.threshold),
+            "binary": binary,
+            "limit": self.settings.limit,
+            "partial": list(self.dataset.partial),
+            "absent_slices": list(self.dataset.absent_tags),
+            "missing": self._missing_summary(scores),
+            "fingerprint": self.dataset.fingerprint,
+            "identity": self.identity.digest,
+        }
+
+    def _missing_summary(self, scores: dict[str, Any]) -> dict[str, Any] | None:
+        """Under ``--missing skip`` also the mean IoU rescaled as PhraseCut's evaluator prints it: every missing sample taken as 0."""
+        if not isinstance(self.segmenter, Predictions):
+            return None
+        mean, counted = scores["metrics"].get("miou"), scores["n_samples"]
+        rescaled = mean * counted / (counted + len(self.missing)) if self.segmenter.missing == "skip" and mean is not None else None
+        return {"policy": self.segmenter.missing, "n_missing": len(self.missing), "miou_with_missing_as_zero": rescaled}
+
+    def _about(self) -> dict[str, Any]:
+        data = self.dataset
+        return {
+            "dataset": data.name,
+            "protocol": self.protocol.full_name,
+            "model": self.segmenter.name,
+            "identity_digest": self.identity.digest,
+            "identity": self.identity.to_json(),
+            "rules": dataclasses.asdict(self.protocol),
+            "stamps": [*(["partial"] if data.partial else []), *(["limited"] if self.settings.limit is not None else [])],
+            "data": {
+                "n_samples": data.n_samples,
+                "n_images": data.n_images,
+                "partial": list(data.partial),
+                "absent_slices": list(data.absent_tags),
+                "excluded_by_protocol": self.selection.excluded,
+                "oddities": data.oddities(),
+            },
+            "provenance": {**provenance(), "limit": self.settings.limit, "shards": self.settings.shard.count, "finished": now()},
+        }
+
+    def _refuse_bad_images(self) -> None:
+        if isinstance(self.segmenter, Predictions):
+            return
+        bad = [problem for problem in self.dataset.problems() if not problem[2].startswith("size")]
+        if bad:
+            listed = "; ".join(f"{ident} ({text}: {path})" for ident, path, text in bad[:5])
+            raise DataError(
+                f"{self.dataset.name}: {len(bad)} images cannot be used: {listed}{'; …' if len(bad) > 5 else ''}.",
+                "Fetch them again. Scoring masks with `score` needs no images.",
+            )
+
+
+def _share(total: int, shard: Shard) -> int:
+    return -(-total // shard.count)
+
+
+def _kept_maps(selection: Selection, keep: str) -> Callable[[str], bool]:
+    if keep in ("none", "all"):
+        return lambda _: keep == "all"
+    chosen = frozenset(sorted(selection.sample_ids, key=lambda ident: hashlib.sha256(ident.encode()).hexdigest())[: int(keep)])
+    return chosen.__contains__

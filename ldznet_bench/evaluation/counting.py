@@ -1,0 +1,93 @@
+"""From a score map and a target to a record: resize once, threshold, count. NumPy on the processor, torch where the map lives elsewhere."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ldznet_bench.datasets.sample import ImageFile, Sample
+from ldznet_bench.evaluation.targets import Target
+from ldznet_bench.masks import rle
+from ldznet_bench.metrics import counts
+from ldznet_bench.metrics.resize import resize_scores
+from ldznet_bench.protocols import Protocol
+from ldznet_bench.records import Record
+
+
+def make_record(
+    sample: Sample,
+    image: ImageFile,
+    target: Target,
+    scores: Any,  # noqa: ANN401 - an array or a tensor
+    protocol: Protocol,
+    threshold: float,
+    *,
+    seed: int,
+    flags: tuple[str, ...] = (),
+    keep_mask: bool = True,
+    keep_map: bool = False,
+) -> Record:
+    """Count one sample.
+
+    Args:
+        sample: whose record it is.
+        image: its image.
+        target: the truth on the protocol's canvas, (H, W).
+        scores: float32 (h, w) in [0, 1] on any grid; resized to (H, W) by the protocol's rule unless it has that size.
+        protocol: the rules.
+        threshold: a pixel is predicted where its float32 score is > float32(threshold).
+        seed: of the sample's draws.
+        flags: what was odd about the sample.
+        keep_mask: store the predicted mask as RLE.
+        keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
+    """
+    height, width = target.mask.shape
+    on_canvas = resize_scores(scores, height, width, protocol.score_resize)
+    predicted, histograms = _count(on_canvas, target, threshold, protocol)
+    overlap = counts.overlap(predicted, target.mask)
+    return Record(
+        sample_id=sample.sample_id,
+        image_id=sample.image_id,
+        phrase=sample.phrase,
+        width=width,
+        height=height,
+        n_instances=len(sample.geometry.instances),
+        category=sample.category,
+        coco_id=image.coco_id,
+        tags=list(sample.tags),
+        gt_area=overlap.truth_area,
+        pred_area=overlap.pred_area,
+        intersection=overlap.intersection,
+        union=overlap.union,
+        instance_areas=[int(np.count_nonzero(mask)) for mask in target.instances],
+        instance_intersections=[int(np.count_nonzero(mask & predicted)) for mask in target.instances],
+        hist_fg=histograms[0],
+        hist_bg=histograms[1],
+        seed=seed,
+        flags=list(flags),
+        pred_rle=rle.encode(predicted).counts.decode("ascii") if keep_mask else None,
+        score_map=_quantised_png(scores) if keep_map else None,
+    )
+
+
+def _count(scores: Any, target: Target, threshold: float, protocol: Protocol) -> tuple[npt.NDArray[np.bool_], tuple[Any, Any]]:  # noqa: ANN401
+    if isinstance(scores, np.ndarray) or scores.device.type == "cpu":
+        array = np.asarray(scores)
+        found = (None, None) if protocol.thresholds is None else counts.histograms(array, target.mask, protocol.thresholds)
+        return array > np.float32(threshold), found
+    from ldznet_bench.metrics import torch_counts
+
+    found = (None, None) if protocol.thresholds is None else torch_counts.histograms(scores, target.mask, protocol.thresholds)
+    return (scores > float(np.float32(threshold))).cpu().numpy(), found
+
+
+def _quantised_png(scores: Any) -> bytes:  # noqa: ANN401 - an array or a tensor
+    from PIL import Image
+
+    array = scores if isinstance(scores, np.ndarray) else scores.cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(array * np.float32(255)).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,143 @@
+"""The journal of one process: CRC-framed, append-only, so that a crash loses at most the micro-batch in flight.
+
+A frame is a header (magic, kind, stored length, raw length, CRC-32 of the stored bytes) and a zstd-compressed payload. A record frame holds
+one micro-batch as an Arrow record batch, a note frame holds JSON (timings). Each frame reaches the operating system before the next
+micro-batch starts, which survives a killed process; it reaches the disk at most a second later, which bounds what a power cut can take.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+import pyarrow as pa
+
+from ldznet_bench.atomic import write_error
+from ldznet_bench.errors import RunError
+from ldznet_bench.records import SCHEMA
+
+_HEADER = struct.Struct("<4s4sIII")
+_MAGIC = b"LDZJ"
+_RECORDS = b"RECS"
+_NOTE = b"NOTE"
+_SYNC_SECONDS = 1.0
+_MAX_FRAME = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where a frame lies in its file, and what it holds."""
+
+    path: Path
+    offset: int
+    stored: int
+    raw: int
+    kind: bytes
+
+
+class Journal:
+    """The journal that this process appends to. A file lock keeps a second process with the same shard out.
+
+    Args:
+        path: the file; created when absent, cut back to its last whole frame when a crash left a torn one.
+
+    Raises:
+        RunError: another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(f"{path}.lock")
+            self._lock.acquire(timeout=0)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            end = max((frame.offset + frame.stored for frame in frames(path)), default=0)
+            os.ftruncate(self._file, end)
+            os.lseek(self._file, end, os.SEEK_SET)
+        except filelock.Timeout as error:
+            raise RunError(
+                f"{path.parent} is being written by another process.", "Wait for it, or start it with --shard i/n to share the work."
+            ) from error
+        except OSError as error:
+            raise write_error(path, error) from error
+        self.path = path
+        self._codec = pa.Codec("zstd", 1)
+        self._synced = time.monotonic()
+
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add one micro-batch of records."""
+        batch = pa.RecordBatch.from_pylist(list(records), schema=SCHEMA)
+        self._write(_RECORDS, batch.serialize())
+
+    def note(self, value: Mapping[str, Any]) -> None:
+        """Add a JSON note (a timing)."""
+        self._write(_NOTE, json.dumps(value).encode())
+
+    def close(self) -> None:
+        """Flush to disk and let go of the file."""
+        os.fsync(self._file)
+        os.close(self._file)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, kind: bytes, payload: Any) -> None:  # noqa: ANN401 - bytes or an Arrow buffer
+        stored = self._codec.compress(payload, asbytes=True)
+        raw = payload.size if isinstance(payload, pa.Buffer) else len(payload)
+        frame = memoryview(_HEADER.pack(_MAGIC, kind, len(stored), raw, zlib.crc32(stored)) + stored)
+        try:
+            while frame:
+                frame = frame[os.write(self._file, frame) :]
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._file)
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+
+def frames(path: Path) -> Iterator[Frame]:
+    """The whole frames of a journal, in order; stops at the first torn one, which a crash (or a live writer) leaves at the end."""
+    with path.open("rb") as file:
+        while len(header := file.read(_HEADER.size)) == _HEADER.size:
+            magic, kind, stored, raw, crc = _HEADER.unpack(header)
+            if magic != _MAGIC or stored > _MAX_FRAME:
+                return
+            offset = file.tell()
+            content = file.read(stored)
+            if len(content) < stored or zlib.crc32(content) != crc:
+                return
+            yield Frame(path, offset, stored, raw, kind)
+
+
+def read_batch(frame: Frame) -> pa.RecordBatch:
+    """The record batch of a record frame."""
+    return pa.ipc.read_record_batch(pa.py_buffer(_payload(frame)), SCHEMA)
+
+
+def record_frames(paths: Iterable[Path]) -> Iterator[Frame]:
+    """The record frames of several journals."""
+    return (frame for path in paths for frame in frames(path) if frame.kind == _RECORDS)
+
+
+def notes(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The notes of several journals."""
+    return (json.loads(_payload(frame)) for path in paths for frame in frames(path) if frame.kind == _NOTE)
+
+
+def _payload(frame: Frame) -> bytes:
+    with frame.path.open("rb") as file:
+        file.seek(frame.offset)
+        content: bytes = pa.Codec("zstd").decompress(file.read(frame.stored), decompressed_size=frame.raw, asbytes=True)
+    return content

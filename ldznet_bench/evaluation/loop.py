@@ -1,0 +1,177 @@
+"""The evaluation loop: image, phrases, score maps, counts, journal."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from typing import Any
+from typing import Protocol as Interface
+
+import numpy as np
+
+from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
+from ldznet_bench.evaluation.counting import make_record
+from ldznet_bench.evaluation.images import open_rgb
+from ldznet_bench.evaluation.journal import Journal
+from ldznet_bench.evaluation.seeds import seed_of
+from ldznet_bench.evaluation.sharding import BLOCK_IMAGES, Shard
+from ldznet_bench.evaluation.targets import Target, TargetCache, make_target
+from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
+from ldznet_bench.models.trivial import Oracle
+from ldznet_bench.protocols import Protocol
+from ldznet_bench.records import Record
+
+# Encoded prompts that are kept: at 77x768 float32 (0.24 MB) 256 of them are 61 MB, and phrases repeat within neighbouring images.
+_PROMPTS_KEPT = 256
+# Samples per journal frame where the segmenter has no micro-batch of its own.
+DEFAULT_BATCH = 16
+
+Item = tuple[ImageFile, Sample]
+
+
+class Progress(Interface):
+    """What the loop tells about how far it is."""
+
+    def update(self, samples: int) -> None:
+        """That many more samples are counted."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One model over one dataset under one protocol.
+
+    Attributes:
+        dataset: expanded name, which enters the seeds.
+        segmenter: the model.
+        protocol: the rules.
+        targets: gives the truth on the protocol's canvas.
+        threshold: a pixel is predicted where its score is > this.
+        seed: ``--seed``.
+        batch: samples per micro-batch, for segmenters that have none of their own.
+        keep_masks: store predicted masks.
+        keep_map: whether the score map of a sample id is stored.
+        follow_prediction_size: draw the truth at a prediction's own size where the two differ, as PhraseCut's evaluator does.
+        flags: what is odd about a sample beside its image, by id.
+    """
+
+    dataset: str
+    segmenter: Segmenter
+    protocol: Protocol
+    targets: TargetCache
+    threshold: float
+    seed: int = 0
+    batch: int = DEFAULT_BATCH
+    keep_masks: bool = True
+    keep_map: Callable[[str], bool] = lambda _: False
+    follow_prediction_size: bool = False
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def run(self, groups: Iterable[ImageGroup], journal: Journal, done: set[str], shard: Shard, progress: Progress) -> None:
+        """Count every sample of this process's blocks that no journal holds yet.
+
+        What is in a micro-batch depends on the dataset's order alone: blocks are runs of `BLOCK_IMAGES` images, batches are cut within a
+        block, and a batch that is partly done is done again whole.
+
+        Args:
+            groups: the selected image groups with their selected samples, in dataset order.
+            journal: takes the records.
+            done: ids that some journal holds.
+            shard: which blocks are ours.
+            progress: is told of every micro-batch.
+        """
+        texts = _Encoded(self.segmenter.encode_text, _PROMPTS_KEPT)
+        mine = (group for group in groups if shard.has(group.index))
+        for block, members in groupby(mine, key=lambda group: group.index // BLOCK_IMAGES):
+            images = _Encoded(self.segmenter.encode_image, BLOCK_IMAGES)
+            for batch in self._batches(members):
+                if not done.issuperset(sample.sample_id for _, sample in batch):
+                    clock = Clock()
+                    maps = self._predict(batch, images, texts, clock)
+                    with clock("count"):
+                        records = [self._count(*item, scores) for item, scores in zip(batch, maps, strict=True)]
+                    journal.append([record for record in records if record["sample_id"] not in done])
+                    journal.note({"block": block, "samples": len(batch), **clock.seconds})
+                progress.update(len(batch))
+
+    def _batches(self, block: Iterable[ImageGroup]) -> Iterator[list[Item]]:
+        items = [(group.image, sample) for group in block for sample in group.samples]
+        size = self.segmenter.micro_batch or self.batch
+        return (items[start : start + size] for start in range(0, len(items), size))
+
+    def _predict(self, batch: Sequence[Item], images: _Encoded, texts: _Encoded, clock: Clock) -> Sequence[Any]:
+        if isinstance(self.segmenter, Oracle):
+            return [None] * len(batch)
+        pairs = []
+        for image, sample in batch:
+            seed = seed_of(self.seed, self.dataset, sample.sample_id)
+            with clock("encode_image"):
+                encoded = images.get(image.image_id, lambda image=image: self._input(image))  # type: ignore[misc]
+            with clock("encode_text"):
+                prompt = self.segmenter.prompt(sample.phrase, seed)
+                text = texts.get(prompt, lambda prompt=prompt: prompt)  # type: ignore[misc]
+            pairs.append(Pair(sample.sample_id, sample.phrase, image.height, image.width, seed, encoded, text))
+        with clock("decode"):
+            return self.segmenter.predict(pairs)
+
+    def _input(self, image: ImageFile) -> ImageInput:
+        seed = seed_of(self.seed, self.dataset, image.image_id)
+        return ImageInput(image.image_id, image.height, image.width, seed, partial(open_rgb, image))
+
+    def _count(self, image: ImageFile, sample: Sample, scores: Any) -> Record:  # noqa: ANN401 - an array, a tensor, or None for the oracle
+        target = self._target(sample, scores)
+        mismatch = ("image-size-mismatch",) if image.problem.startswith("size") else ()
+        return make_record(
+            sample,
+            image,
+            target,
+            target.mask.astype(np.float32) if scores is None else scores,
+            self.protocol,
+            self.threshold,
+            seed=seed_of(self.seed, self.dataset, sample.sample_id),
+            flags=(*mismatch, *self.flags.get(sample.sample_id, ())),
+            keep_mask=self.keep_masks,
+            keep_map=scores is not None and self.keep_map(sample.sample_id),
+        )
+
+    def _target(self, sample: Sample, scores: Any) -> Target:  # noqa: ANN401
+        if self.follow_prediction_size and scores is not None:
+            size = (int(scores.shape[0]), int(scores.shape[1]))
+            if size != (sample.geometry.height, sample.geometry.width):
+                return make_target(sample.geometry, self.protocol, size)
+        return self.targets.get(sample.sample_id, sample.geometry)
+
+
+class _Encoded:
+    """Values of an encoder by key, the latest `size` of them."""
+
+    def __init__(self, encode: Callable[[Sequence[Any]], Sequence[Any]], size: int) -> None:
+        self._encode = encode
+        self._size = size
+        self._values: OrderedDict[str, Any] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the segmenter encodes to
+        if key not in self._values:
+            self._values[key] = self._encode([make()])[0]
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        return self._values[key]
+
+
+class Clock:
+    """Seconds per named phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Time the block and add it to the phase."""
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start

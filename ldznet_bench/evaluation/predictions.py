@@ -1,0 +1,313 @@
+"""Predictions that some other model wrote to disk, as a segmenter like any other. Checked at the door; nothing is guessed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ldznet_bench.errors import PredictionError, unknown_name
+from ldznet_bench.masks import rle
+from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
+from ldznet_bench.protocols import Protocol
+
+Missing = Literal["error", "empty", "skip"]
+SizeMismatch = Literal["error", "official"]
+
+_FORMATS = "<sample_id>.png masks, <sample_id>.npy score maps, one .npz of score maps, or COCO RLE .json"
+# Modes whose stored values are one number per pixel; anything else (RGB, RGBA, LA) has no single "non-zero".
+_MASK_MODES = ("1", "L", "P", "I;16", "I;16B", "I")
+
+
+class Source(ABC):
+    """Where predictions come from.
+
+    Attributes:
+        binary: the ids whose prediction is a mask; the others are score maps.
+    """
+
+    binary: frozenset[str]
+
+    @abstractmethod
+    def ids(self) -> Iterable[str]:
+        """Every sample id that has a prediction."""
+
+    @abstractmethod
+    def read(self, sample_id: str) -> npt.NDArray[np.float32]:
+        """The map of one sample, float32 (h, w), unchecked values."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Sha256 (hex) over names and contents."""
+
+
+class Predictions(Segmenter):
+    """A folder or file of predictions as a segmenter.
+
+    Args:
+        name: of the model that made them, as tables will show it.
+        path: ``<sample_id>.png`` masks (any non-zero stored value is foreground) and ``<sample_id>.npy`` score maps in a folder, one ``.npz`` of
+            score maps by sample id, or a ``.json`` of COCO RLEs.
+        missing: what a sample without prediction is: an ``error``, an ``empty`` mask, or left out (``skip``, as PhraseCut's evaluator does).
+        size_mismatch: what a mask of another size than the annotation is: an ``error``, or ``official``: the truth is drawn at the mask's size.
+
+    Raises:
+        PredictionError: there is nothing there that could be predictions, or a sample has two.
+    """
+
+    def __init__(self, name: str, path: Path, *, missing: Missing = "error", size_mismatch: SizeMismatch = "error") -> None:
+        self.name = name
+        self.missing = missing
+        self.size_mismatch = size_mismatch
+        self._source = open_source(path)
+        self._path = path
+        self.present = frozenset(self._source.ids())
+        self.binary = bool(self._source.binary)
+        self.weights = self._source.digest()
+        self.recipe = {"missing": missing, "size_mismatch": size_mismatch}
+        self._square: int | None = None
+
+    def check(self, sample_ids: Sequence[str], protocol: Protocol) -> list[str]:
+        """Compare with the dataset's ids before anything is counted.
+
+        Args:
+            sample_ids: of the dataset's split.
+            protocol: its square canvas is a size that masks may have.
+
+        Returns:
+            The ids without prediction, in dataset order.
+
+        Raises:
+            PredictionError: some are missing under ``missing="error"``, or a prediction has an id that the split has not (under ``skip``
+                those are ignored, as PhraseCut's evaluator does).
+        """
+        self._square = protocol.canvas
+        absent = [ident for ident in sample_ids if ident not in self.present]
+        extra = sorted(self.present - set(sample_ids))
+        if absent and len(absent) == len(sample_ids):
+            raise PredictionError(
+                f"{self._path} has no prediction for any of the {len(sample_ids)} samples (first expected: {sample_ids[0]!r}"
+                + (f"; first found: {extra[0]!r})." if extra else ")."),
+                f"Expected {_FORMATS}, named by sample id.",
+            )
+        if absent and self.missing == "error":
+            raise PredictionError(
+                f"{self._path}: {len(absent)} of {len(sample_ids)} samples have no prediction ({_some(absent)}).",
+                "Add them, or say what a missing one is: --missing empty, or --missing skip as PhraseCut's evaluator does.",
+            )
+        if extra and self.missing != "skip":
+            near = unknown_name("sample id", extra[0], sample_ids if len(sample_ids) < 5000 else ())
+            raise PredictionError(
+                f"{self._path}: {len(extra)} predictions belong to no sample of this split ({_some(extra)}).",
+                near.remedy if near.remedy.startswith("Did") else "Remove them or name the split they belong to.",
+            )
+        return absent
+
+    def encode_image(self, images: Sequence[ImageInput]) -> Sequence[None]:
+        """Nothing: predictions are read, not made."""
+        return [None] * len(images)
+
+    def encode_text(self, prompts: Sequence[str]) -> Sequence[None]:
+        """Nothing."""
+        return [None] * len(prompts)
+
+    def decode(self, pairs: Sequence[Pair]) -> list[npt.NDArray[np.float32]]:
+        """Read the maps; refuse values outside [0, 1], NaN, and masks of a size that no rule explains."""
+        return [self._map(pair) for pair in pairs]
+
+    def _map(self, pair: Pair) -> npt.NDArray[np.float32]:
+        if pair.sample_id not in self.present:
+            return np.zeros((pair.height, pair.width), np.float32)
+        scores = self._source.read(pair.sample_id)
+        if pair.sample_id in self._source.binary:
+            self._check_size(pair, scores.shape)
+        elif scores.ndim != 2 or not scores.size or not (scores.min() >= 0 and scores.max() <= 1):
+            what = f"{self._path}: the score map of sample {pair.sample_id!r} {_fault(scores)}."
+            raise PredictionError(what, "Score maps are (h, w) floats in [0, 1].")
+        return scores
+
+    def _check_size(self, pair: Pair, shape: tuple[int, ...]) -> None:
+        allowed = [(pair.height, pair.width)] + ([(self._square, self._square)] if self._square else [])
+        if shape not in allowed and (self.size_mismatch == "error" or self._square):
+            raise PredictionError(
+                f"{self._path}: the mask of sample {pair.sample_id!r} is {shape[1]}x{shape[0]}, "
+                f"the annotation is {pair.width}x{pair.height} (width x height).",
+                "Save masks at the image's size; --size-mismatch official draws the truth at the mask's size, as PhraseCut's evaluator does.",
+            )
+
+
+def open_source(path: Path) -> Source:
+    """The predictions at a path, by what they are.
+
+    Raises:
+        PredictionError: nothing there, or of no known form.
+    """
+    if path.is_dir():
+        return _Folder(path)
+    if not path.exists():
+        raise PredictionError(f"{path} does not exist.", f"--predictions takes {_FORMATS}.")
+    if path.suffix == ".npz":
+        return _Npz(path)
+    if path.suffix == ".json":
+        return _RleFile(path)
+    raise PredictionError(f"{path} is neither a folder nor a .npz nor a .json.", f"--predictions takes {_FORMATS}.")
+
+
+class _Folder(Source):
+    def __init__(self, path: Path) -> None:
+        self._files: dict[str, Path] = {}
+        others = []
+        for file in sorted(path.iterdir()):
+            if file.suffix.lower() not in (".png", ".npy"):
+                others.append(file.name)
+            elif file.stem in self._files:
+                raise PredictionError(
+                    f"sample {file.stem!r} has two predictions: {self._files[file.stem]} and {file}.", "Keep one of them."
+                )
+            else:
+                self._files[file.stem] = file
+        if not self._files:
+            raise PredictionError(
+                f"{path} holds no .png and no .npy{f' (but {_some(others)})' if others else ''}.", f"Expected {_FORMATS}."
+            )
+        self.binary = frozenset(ident for ident, file in self._files.items() if file.suffix.lower() == ".png")
+
+    def ids(self) -> Iterable[str]:
+        return self._files
+
+    def read(self, sample_id: str) -> npt.NDArray[np.float32]:
+        file = self._files[sample_id]
+        return read_png_mask(file) if sample_id in self.binary else _as_scores(_load_numpy(file), file)
+
+    def digest(self) -> str:
+        return _digest((ident, file.read_bytes()) for ident, file in self._files.items())
+
+
+class _Npz(Source):
+    binary = frozenset()
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._archive: Any = _load_numpy(path)
+        duplicates = _repeated(self._archive.files)
+        if duplicates:
+            raise PredictionError(f"{path} holds {duplicates[0]!r} twice.", "Keep one of them.")
+
+    def ids(self) -> Iterable[str]:
+        return list(self._archive.files)
+
+    def read(self, sample_id: str) -> npt.NDArray[np.float32]:
+        try:
+            return _as_scores(self._archive[sample_id], self._path)
+        except (ValueError, OSError, EOFError) as error:
+            raise PredictionError(f"{self._path}: sample {sample_id!r} cannot be read ({error}).", "Write the file again.") from error
+
+    def digest(self) -> str:
+        return _digest([("npz", self._path.read_bytes())])
+
+
+class _RleFile(Source):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        content = path.read_bytes()
+        self._sha = _digest([("json", content)])
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise PredictionError(f"{path} is not valid JSON ({error}).", "Write the file again.") from error
+        self._codes = dict(self._entries(value))
+        self.binary = frozenset(self._codes)
+
+    def _entries(self, value: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401 - whatever the JSON holds
+        if isinstance(value, Mapping):
+            return value.items()
+        if not isinstance(value, list):
+            raise PredictionError(f"{self._path} holds a {type(value).__name__}.", "Expected a list of results or an object by sample id.")
+        entries = [self._entry(index, item) for index, item in enumerate(value)]
+        repeated = _repeated([ident for ident, _ in entries])
+        if repeated:
+            raise PredictionError(f"{self._path}: sample {repeated[0]!r} has two predictions.", "Merge its instances to one mask.")
+        return entries
+
+    def _entry(self, index: int, item: Any) -> tuple[str, Any]:  # noqa: ANN401
+        key = next((key for key in ("sample_id", "task_id", "sent_id") if isinstance(item, Mapping) and key in item), None)
+        if key is None or "segmentation" not in item:
+            raise PredictionError(
+                f"{self._path}: entry {index} has no sample_id (or task_id, sent_id) with a segmentation.",
+                'Write [{"sample_id": …, "segmentation": {"size": [h, w], "counts": …}}, …].',
+            )
+        return str(item[key]), item["segmentation"]
+
+    def ids(self) -> Iterable[str]:
+        return self._codes
+
+    def read(self, sample_id: str) -> npt.NDArray[np.float32]:
+        code = self._codes[sample_id]
+        if not isinstance(code, Mapping) or not isinstance(code.get("size"), list) or len(code["size"]) != 2:
+            raise PredictionError(f"{self._path}: sample {sample_id!r} has no RLE with a size.", 'Expected {"size": [h, w], "counts": …}.')
+        height, width = (int(side) for side in code["size"])
+        return rle.decode(rle.from_coco(code, height, width)).astype(np.float32)
+
+    def digest(self) -> str:
+        return self._sha
+
+
+def read_png_mask(path: Path) -> npt.NDArray[np.float32]:
+    """A mask image as 0 and 1: any non-zero stored value (of a palette image: any non-zero index) is foreground.
+
+    Raises:
+        PredictionError: unreadable, or with several channels.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in _MASK_MODES:
+                raise PredictionError(
+                    f"{path} has mode {image.mode}, several values per pixel.", "Save a mask with one channel (mode 1, L or P)."
+                )
+            return (np.asarray(image) != 0).astype(np.float32)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PredictionError(f"{path} cannot be decoded ({error}).", "Write the file again.") from error
+
+
+def _load_numpy(path: Path) -> Any:  # noqa: ANN401 - an array or an archive
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise PredictionError(f"{path} cannot be read ({error}).", "Write it with numpy.save or numpy.savez, without objects.") from error
+
+
+def _as_scores(array: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float32]:
+    if array.dtype.kind not in "fbui":
+        raise PredictionError(f"{path} holds {array.dtype} values.", "Score maps are floats in [0, 1].")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _fault(scores: npt.NDArray[np.float32]) -> str:
+    if scores.ndim != 2 or not scores.size:
+        return f"has shape {scores.shape}"
+    if np.isnan(scores).any():
+        return f"has {int(np.isnan(scores).sum())} NaN values"
+    return f"has values from {scores.min():g} to {scores.max():g}"
+
+
+def _digest(items: Iterable[tuple[str, bytes]]) -> str:
+    total = hashlib.sha256()
+    for name, content in items:
+        total.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    seen: set[str] = set()
+    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

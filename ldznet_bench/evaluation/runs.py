@@ -1,0 +1,191 @@
+"""Run folders: one cell each. Journals while it is being made; records, summary and timings, each written once, when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ldznet_bench.atomic import replacing, write_json
+from ldznet_bench.errors import RunError
+from ldznet_bench.evaluation.identity import Identity, differences
+from ldznet_bench.evaluation.journal import Frame, Journal, notes, read_batch, record_frames
+from ldznet_bench.evaluation.sharding import Shard
+from ldznet_bench.records import SCHEMA
+
+_ROW_GROUP = 1024
+_FRAMES_IN_MEMORY = 8
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one cell: ``RUNS/<dataset>/<protocol>/<model>/<identity>``; a limited run carries ``-limitN`` behind its identity.
+
+    Attributes:
+        root: RUNS.
+        identity: of the cell.
+        limit: samples that a limited run is cut to; None for all.
+        content: what records hold beside counts (``masks``, ``maps=…``); a journal of other content is not continued.
+    """
+
+    root: Path
+    identity: Identity
+    limit: int | None = None
+    content: str = "masks"
+    _state: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """Where the cell lives."""
+        tail = self.identity.digest if self.limit is None else f"{self.identity.digest}-limit{self.limit}"
+        return self._siblings / tail
+
+    @property
+    def _siblings(self) -> Path:
+        return self.root / _name(self.identity.dataset) / self.identity.protocol / _name(self.identity.model)
+
+    @property
+    def journals(self) -> list[Path]:
+        """Journals of every process that has worked on the cell, in name order."""
+        return sorted((self.path / "journal").glob(f"{self.content}.*.bin"))
+
+    def complete(self) -> bool:
+        """Whether the cell is finished, with the content that is asked for."""
+        run = self.read()
+        return run is not None and run["status"] == "complete" and run["content"] == self.content and (self.path / "summary.json").is_file()
+
+    def read(self) -> dict[str, Any] | None:
+        """``run.json``, or None where there is none."""
+        return read_json(self.path / "run.json")
+
+    def summary(self) -> dict[str, Any]:
+        """``summary.json`` of a complete cell."""
+        value = read_json(self.path / "summary.json")
+        if value is None:
+            raise RunError(f"{self.path} is not complete: it has no summary.json.", "Repeat the command that started it; it continues.")
+        return value
+
+    def why_new(self) -> list[str]:
+        """What differs from the latest finished cell of the same names; empty where there is none."""
+        runs = [read_json(path) for path in self._siblings.glob("*/run.json") if path.parent != self.path]
+        others = [run for run in runs if run is not None and run["status"] == "complete" and run["provenance"].get("limit") is None]
+        if not others:
+            return []
+        latest = max(others, key=lambda run: str(run["provenance"].get("finished")))
+        return differences(self.identity.to_json(), latest["identity"])
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        """Write ``run.json`` of a cell that is being made."""
+        with self.locked("run"):
+            if not self.complete():
+                write_json(self.path / "run.json", {"status": "incomplete", "content": self.content, **about})
+
+    def open_journal(self, shard: Shard) -> Journal:
+        """The journal of this process."""
+        return Journal(self.path / "journal" / f"{self.content}.{shard.index}of{shard.count}.bin")
+
+    def done(self) -> set[str]:
+        """Ids of the samples that some journal holds."""
+        return {ident for frame in record_frames(self.journals) for ident in read_batch(frame).column("sample_id").to_pylist()}
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the folder's lock of that name, waiting for it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.path / f".{name}.lock"):
+            yield
+
+    def write_records(self, sample_ids: Sequence[str]) -> None:
+        """Merge the journals to ``records.parquet``, in dataset order.
+
+        Raises:
+            RunError: two processes counted a sample differently; the samples are named.
+        """
+        with replacing(self.path / "records.parquet") as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+            for table in _merged(self.journals, sample_ids):
+                writer.write_table(table, row_group_size=_ROW_GROUP)
+
+    def write_timings(self) -> None:
+        """Merge the journals' notes to ``timings.parquet``: seconds per phase and micro-batch."""
+        rows = list(notes(self.journals)) or [{"batch": 0, "samples": 0}]
+        with replacing(self.path / "timings.parquet") as temporary:
+            pq.write_table(pa.Table.from_pylist(rows), temporary, compression="zstd")
+
+    def end(self, about: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Write the summary, then declare the cell complete, then drop the journals."""
+        write_json(self.path / "summary.json", summary)
+        write_json(self.path / "run.json", {"status": "complete", "content": self.content, **about})
+        for path in (self.path / "journal").glob("*.bin*"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a process of another shard may still hold its lock file there
+            (self.path / "journal").rmdir()
+
+    def drop_if_unfinished(self) -> None:
+        """Remove a cell that will never be continued."""
+        if not self.complete():
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def records(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The records, in dataset order, a row group at a time."""
+        with pq.ParquetFile(self.path / "records.parquet") as file:
+            yield from file.iter_batches(batch_size=_ROW_GROUP, columns=columns)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where the file is absent.
+
+    Raises:
+        RunError: the file is not JSON.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RunError(f"{path} is not valid JSON ({error}).", "It was edited or damaged: remove that run folder and run again.") from error
+    return value
+
+
+def _name(text: str) -> str:
+    """A name as one folder: ``clipseg/full+hf`` becomes ``clipseg--full+hf``."""
+    return re.sub(r"[/\\\0]", "--", text)
+
+
+def _merged(paths: Sequence[Path], sample_ids: Sequence[str]) -> Iterator[pa.Table]:
+    where: dict[str, tuple[Frame, int]] = {}
+    for frame in record_frames(paths):
+        for row, ident in enumerate(read_batch(frame).column("sample_id").to_pylist()):
+            if ident in where:
+                _refuse_if_different(where[ident], (frame, row), ident)
+            else:
+                where[ident] = (frame, row)
+    batches: OrderedDict[Frame, pa.RecordBatch] = OrderedDict()
+    for start in range(0, len(sample_ids), _ROW_GROUP):
+        rows = []
+        for ident in sample_ids[start : start + _ROW_GROUP]:
+            frame, row = where[ident]
+            if frame not in batches:
+                batches[frame] = read_batch(frame)
+                if len(batches) > _FRAMES_IN_MEMORY:
+                    batches.popitem(last=False)
+            rows.append(batches[frame].slice(row, 1))
+        yield pa.Table.from_batches(rows, SCHEMA).combine_chunks()
+
+
+def _refuse_if_different(first: tuple[Frame, int], second: tuple[Frame, int], ident: str) -> None:
+    one, other = (read_batch(frame).slice(row, 1) for frame, row in (first, second))
+    if not one.equals(other):
+        raise RunError(
+            f"two processes counted sample {ident!r} differently ({first[0].path.name} and {second[0].path.name}).",
+            "They ran with different devices, threads or libraries. Remove the run folder and repeat with one configuration.",
+        )

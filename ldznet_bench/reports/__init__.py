@@ -1,0 +1,1 @@
+"""Tables from run folders. Reads summaries and records; never models, never evaluation."""

@@ -1,0 +1,91 @@
+"""Finding finished runs under a RUNS folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ldznet_bench.errors import RunError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as its two JSON files say.
+
+    Attributes:
+        path: the run folder.
+        about: ``run.json``.
+        summary: ``summary.json``.
+    """
+
+    path: Path
+    about: dict[str, Any]
+    summary: dict[str, Any]
+
+    @property
+    def dataset(self) -> str:
+        """Expanded dataset name."""
+        return str(self.summary["dataset"])
+
+    @property
+    def protocol(self) -> str:
+        """Full protocol name."""
+        return str(self.summary["protocol"])
+
+    @property
+    def model(self) -> str:
+        """Full model name."""
+        return str(self.summary["model"])
+
+    @property
+    def limited(self) -> bool:
+        """Whether it covers a sample of the split only."""
+        return self.summary.get("limit") is not None
+
+
+def find_runs(root: Path) -> tuple[list[Run], list[Path]]:
+    """Finished runs under a folder, by path, and the folders of unfinished ones.
+
+    Raises:
+        RunError: the folder does not exist, or a run's files cannot be read.
+    """
+    if not root.is_dir():
+        raise RunError(f"{root} is not a folder of runs.", "Name one with --output, or make runs with `ldznet-bench run`.")
+    finished, unfinished = [], []
+    for path in sorted(root.rglob("run.json")):
+        about = _read(path)
+        if about.get("status") == "complete":
+            finished.append(read_run(path.parent))
+        else:
+            unfinished.append(path.parent)
+    return finished, unfinished
+
+
+def read_run(path: Path) -> Run:
+    """A finished run by its folder.
+
+    Raises:
+        RunError: its files cannot be read.
+    """
+    return Run(path, _read(path / "run.json"), _read(path / "summary.json"))
+
+
+def choose(runs: Sequence[Run], *, models: Sequence[str] = (), datasets: Sequence[str] = (), protocols: Sequence[str] = ()) -> list[Run]:
+    """The runs whose names begin with one of the given ones; an empty list admits all. ``clipseg`` admits ``clipseg/full+hf``."""
+    wanted = ((models, "model", "/+"), (datasets, "dataset", ":-"), (protocols, "protocol", "@"))
+    return [run for run in runs if all(not names or _named(getattr(run, key), names, cut) for names, key, cut in wanted)]
+
+
+def _named(value: str, names: Sequence[str], cut: str) -> bool:
+    return any(value == name or (value.startswith(name) and value[len(name)] in cut) for name in names)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}).", "Remove that run folder and run again.") from error
+    return value
