@@ -1,0 +1,155 @@
+"""Weight files: where they are, what they hash to, and their tensors, read without running any code. Imports torch only to read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldznet_bench.atomic import write_json
+from ldznet_bench.errors import BenchError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+_NAMED = 6  # tensors that an error names before it says how many more there are
+
+
+def hash_files(files: Mapping[str, Path], cache: Path | None = None) -> str:
+    """The identity of a set of files: sha256 (hex) over their names and contents, whatever folder they are in.
+
+    Args:
+        files: name -> path; names count, paths do not.
+        cache: JSON file that remembers the hash of large files by their stat, so that 600 MB are read once and not in every run.
+
+    Returns:
+        Sha256 over the lines ``<sha256 of the content>  <name>``, sorted by name (the format of ``sha256sum``).
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    known = _read_cache(cache)
+    before = dict(known)
+    hashes = {name: _hash_file(path, known) for name, path in files.items()}
+    if cache is not None and known != before:
+        _write_cache(cache, known)
+    return hashlib.sha256("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)).encode()).hexdigest()
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a ``.safetensors`` file or a PyTorch checkpoint that is a plain dictionary of tensors, on the CPU.
+
+    Tensors may be memory-mapped from the file. Checkpoints are read with ``weights_only``: nothing in them is run.
+
+    Raises:
+        WeightsError: the file is missing, truncated, no weight file, holds something other than tensors, or tries to run code.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}.", "Give the file or folder that holds the weights with --weights MODEL=PATH.")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path} is no plain file of tensors: {_first_line(error)}.", "Use weights from a source you trust.") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} cannot be read: {_first_line(error)}.", "It may be truncated; fetch it again.") from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.", "Check the file and its permissions.") from error
+    odd = [] if not isinstance(content, dict) else [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if not isinstance(content, dict) or odd:
+        what = f"holds {odd[0]!r}, which is no tensor" if odd else f"holds a {type(content).__name__}"
+        raise WeightsError(f"{path} {what}; expected a dictionary of tensors.", "Give the weights of the model alone.")
+    return content
+
+
+def check_finite(tensors: Mapping[str, torch.Tensor], where: Path) -> None:
+    """Refuse weights that hold NaN or infinity.
+
+    Raises:
+        WeightsError: naming the tensors.
+    """
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
+    if bad:
+        raise WeightsError(f"{where} holds NaN or infinite values in {listed(bad)}.", "The file is damaged or training diverged; fetch it again.")
+
+
+def check_shapes(found: Mapping[str, Any], expected: Mapping[str, Any], where: Path, network: str) -> None:
+    """Refuse weights that are not exactly the network's.
+
+    Args:
+        found: tensors of the file, by name.
+        expected: tensors (or anything with a shape) of the network, by name.
+        where: the file.
+        network: in words, for the message.
+
+    Raises:
+        WeightsError: listing the names that are missing or too many, and the shapes that differ.
+    """
+    missing = [f"{name} {_shape(expected[name])}" for name in expected if name not in found]
+    unknown = [f"{name} {_shape(found[name])}" for name in found if name not in expected]
+    other = [
+        f"{name} {_shape(found[name])}, expected {_shape(expected[name])}"
+        for name in expected
+        if name in found and tuple(found[name].shape) != tuple(expected[name].shape)
+    ]
+    problems = (("missing", missing), ("not of this network", unknown), ("of another shape", other))
+    text = "; ".join(f"{what}: {listed(names)}" for what, names in problems if names)
+    if text:
+        raise WeightsError(
+            f"{where} does not fit {network}. {text}.", "Give weights of this architecture, with the config.json that belongs to them."
+        )
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - _NAMED} more" if len(every) > _NAMED else ""
+    return ", ".join(every[:_NAMED]) + more
+
+
+def _shape(tensor: Any) -> str:  # noqa: ANN401 - anything with a shape
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")[:200]
+
+
+def _hash_file(path: Path, known: dict[str, str]) -> str:
+    try:
+        stat = path.stat()
+        # Content can change under an old modification time (cp -p, rsync), but not without a new change time.
+        key = f"{path.resolve()}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+        if key not in known:
+            with path.open("rb") as file:
+                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.", "Check the file and its permissions.") from error
+    return known[key]
+
+
+def _read_cache(cache: Path | None) -> dict[str, str]:
+    if cache is None or not cache.is_file():
+        return {}
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # a cache that cannot be read is no cache: the files are hashed again
+    return {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _write_cache(cache: Path, known: dict[str, str]) -> None:
+    try:
+        write_json(cache, {key: known[key] for key in sorted(known) if Path(key.split("|")[0]).exists()})
+    except BenchError:
+        return  # a read-only home only costs hashing again; the hash itself is right
