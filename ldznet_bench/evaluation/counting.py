@@ -12,7 +12,7 @@ from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.evaluation.targets import Target
 from ldznet_bench.masks import rle
 from ldznet_bench.metrics import counts
-from ldznet_bench.metrics.resize import resize_scores
+from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
 from ldznet_bench.records import Record
 
@@ -45,7 +45,7 @@ def make_record(
         keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
     """
     height, width = target.mask.shape
-    on_canvas = resize_scores(scores, height, width, protocol.score_resize)
+    on_canvas = resize(scores, (height, width), protocol.score_resize)
     predicted, histograms = _count(on_canvas, target, threshold, protocol)
     overlap = counts.overlap(predicted, target.mask)
     return Record(
@@ -58,12 +58,12 @@ def make_record(
         category=sample.category,
         coco_id=image.coco_id,
         tags=list(sample.tags),
-        gt_area=overlap.truth_area,
+        gt_area=overlap.gt_area,
         pred_area=overlap.pred_area,
         intersection=overlap.intersection,
         union=overlap.union,
         instance_areas=[int(np.count_nonzero(mask)) for mask in target.instances],
-        instance_intersections=[int(np.count_nonzero(mask & predicted)) for mask in target.instances],
+        instance_intersections=counts.instance_intersections(predicted, target.instances),
         hist_fg=histograms[0],
         hist_bg=histograms[1],
         seed=seed,
@@ -77,11 +77,11 @@ def _count(scores: Any, target: Target, threshold: float, protocol: Protocol) ->
     if isinstance(scores, np.ndarray) or scores.device.type == "cpu":
         array = np.asarray(scores)
         found = (None, None) if protocol.thresholds is None else counts.histograms(array, target.mask, protocol.thresholds)
-        return array > np.float32(threshold), found
+        return counts.binarise(array, threshold), found
     from ldznet_bench.metrics import torch_counts
 
     found = (None, None) if protocol.thresholds is None else torch_counts.histograms(scores, target.mask, protocol.thresholds)
-    return (scores > float(np.float32(threshold))).cpu().numpy(), found
+    return torch_counts.binarise(scores, threshold).cpu().numpy(), found
 
 
 def _quantised_png(scores: Any) -> bytes:  # noqa: ANN401 - an array or a tensor

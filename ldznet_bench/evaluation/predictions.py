@@ -249,11 +249,11 @@ class _RleFile(Source):
         return self._codes
 
     def read(self, sample_id: str) -> npt.NDArray[np.float32]:
-        code = self._codes[sample_id]
-        if not isinstance(code, Mapping) or not isinstance(code.get("size"), list) or len(code["size"]) != 2:
-            raise PredictionError(f"{self._path}: sample {sample_id!r} has no RLE with a size.", 'Expected {"size": [h, w], "counts": …}.')
-        height, width = (int(side) for side in code["size"])
-        return rle.decode(rle.from_coco(code, height, width)).astype(np.float32)
+        try:
+            code = rle.from_coco(self._codes[sample_id], error=PredictionError)
+            return rle.decode(code, PredictionError).astype(np.float32)
+        except PredictionError as error:
+            raise PredictionError(f"{self._path}: sample {sample_id!r}: {error.what}", error.remedy) from error
 
     def digest(self) -> str:
         return self._sha

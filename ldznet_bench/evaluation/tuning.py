@@ -33,9 +33,7 @@ def best_threshold(batches: Iterable[pa.RecordBatch], protocol: Protocol) -> tup
     """
     thresholds = protocol.thresholds
     if thresholds is None:
-        raise BenchError(
-            f"{protocol.full_name} counts at one threshold only, so none can be tuned under it.", "Tune under native@1 or clipseg@1."
-        )
+        raise ValueError(f"{protocol.full_name} has no grid")
     total: npt.NDArray[np.float64] = np.zeros(len(thresholds))
     samples = 0
     for batch in batches:
@@ -59,9 +57,13 @@ def check_tunable(cell: Cell) -> None:
     if not split.startswith(_TRAIN_OR_VAL):
         raise BenchError(f"{cell.dataset.name} is a test split: a threshold tuned on it would be an oracle's.", "Tune on the val split.")
     if cell.segmenter.binary:
-        raise BenchError(
-            f"{cell.segmenter.name} predicts 0 and 1 only, so every threshold gives the same mask.", "There is nothing to tune."
-        )
+        raise BenchError(f"{cell.segmenter.name} predicts 0 and 1 only, so every threshold gives the same mask.", "There is nothing to tune.")
+    if cell.protocol.grid is None:
+        raise BenchError(f"{cell.protocol.full_name} counts at one threshold only, so none can be tuned under it.", "Tune under native@1 or clipseg@1.")
+
+
+def tune(cell: Cell, path: Path) -> dict[str, Any]:
+    """Choose a threshold from a finished cell on a val split and write it down."""
     value, score = best_threshold(cell.folder.records(("hist_fg", "hist_bg")), cell.protocol)
     content = {
         "threshold": value,
