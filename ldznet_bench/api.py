@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 PathText = str | PathLike[str]
 
 
-def load_dataset(
-    name: str, *, data_root: PathText | None = None, home: PathText | None = None, card: PathText | None = None
-) -> PreparedDataset:
+def load_dataset(name: str, *, data_root: PathText | None = None, home: PathText | None = None, card: PathText | None = None) -> PreparedDataset:
     """Open a dataset split, preparing it when that was not done yet.
 
     Args:
@@ -149,9 +147,7 @@ def score(
 
     data = load_dataset(dataset, data_root=data_root, home=home) if isinstance(dataset, str) else dataset
     segmenter = Predictions(name, Path(predictions), missing=missing, size_mismatch=size_mismatch)
-    return _run(
-        make_cell(segmenter, data, protocol, output=output, home=home, threshold_file=threshold_file, keep_masks=keep_masks), progress
-    )
+    return _run(make_cell(segmenter, data, protocol, output=output, home=home, threshold_file=threshold_file, keep_masks=keep_masks), progress)
 
 
 def report(

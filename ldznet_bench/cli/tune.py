@@ -14,7 +14,9 @@ _ASKED = ("data_root", "home", "card", "output", "limit", "seed", "device", "pre
 
 @click.command(context_settings={"max_content_width": 110})
 @click.option("--model", metavar="NAME", help="The model to run on the val split.")
-@click.option("--predictions", type=click.Path(path_type=Path), metavar="DIR|FILE", help="Instead of --model: score maps on the val split, with --name.")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), metavar="DIR|FILE", help="Instead of --model: score maps on the val split, with --name."
+)
 @click.option("--name", help="With --predictions: the model's name.")
 @click.option("--dataset", required=True, metavar="NAME", help="A val split: phrasecut:val.")
 @click.option("--protocol", default="native@1", show_default=True, help="Must count at several thresholds: native@1, clipseg@1, ldznet@1.")
@@ -53,5 +55,7 @@ def command(model: str | None, predictions: Path | None, name: str | None, datas
     if given["as_json"]:
         click.echo(dump_json(content), nl=False)
     else:
-        click.echo(f"threshold {content['threshold']:.4f} (mIoU {100 * content['score']:.2f} on {content['dataset']}, {content['protocol']}) -> {write}")
+        click.echo(
+            f"threshold {content['threshold']:.4f} (mIoU {100 * content['score']:.2f} on {content['dataset']}, {content['protocol']}) -> {write}"
+        )
     return 0

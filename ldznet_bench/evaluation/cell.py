@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ldznet_bench.datasets.sample import ImageGroup
-from ldznet_bench.datasets.store import PreparedDataset
 from ldznet_bench.errors import DataError, PredictionError, RunError
 from ldznet_bench.evaluation.identity import Identity, Threshold
 from ldznet_bench.evaluation.loop import DEFAULT_BATCH, Loop, Progress
@@ -24,6 +23,9 @@ from ldznet_bench.evaluation.summary import COLUMNS, summarise
 from ldznet_bench.evaluation.targets import TargetCache
 from ldznet_bench.models.segmenter import Segmenter
 from ldznet_bench.protocols import Protocol
+
+if TYPE_CHECKING:
+    from ldznet_bench.datasets.store import PreparedDataset
 
 State = Literal["new", "started", "complete"]
 MakeProgress = Callable[[str, int], Progress]
@@ -99,9 +101,7 @@ class Cell:
         skip = set(self.missing) if isinstance(self.segmenter, Predictions) and self.segmenter.missing == "skip" else ()
         found = select(self.dataset.groups(), self.protocol, family=self.dataset.family, limit=self.settings.limit, skip=skip)
         if not found.sample_ids:
-            raise DataError(
-                f"{self.dataset.name} has no sample left under {self.protocol.full_name}.", "Check the dataset's split and the protocol."
-            )
+            raise DataError(f"{self.dataset.name} has no sample left under {self.protocol.full_name}.", "Check the dataset's split and the protocol.")
         return found
 
     def state(self) -> State:
@@ -172,9 +172,7 @@ class Cell:
                 return True
             ids, done = self.selection.sample_ids, self.folder.done()
             if done - set(ids):
-                raise RunError(
-                    f"{self.folder.path} holds records of samples that are not in the cell.", "Remove that folder and run again."
-                )
+                raise RunError(f"{self.folder.path} holds records of samples that are not in the cell.", "Remove that folder and run again.")
             if set(ids) - done:
                 return False
             self.folder.write_records(ids)
@@ -184,14 +182,16 @@ class Cell:
 
     def _summary(self) -> dict[str, Any]:
         binary = self.segmenter.binary
-        scores = summarise(self.folder.records(COLUMNS), self.protocol, dense=not binary, tuned=self.threshold.source != "fixed")
+        threshold = self.threshold
+        records = self.folder.records(COLUMNS)
+        scores = summarise(records, self.protocol, dense=not binary, threshold=threshold.value, tuned=threshold.source != "fixed")
         return {
             "dataset": self.dataset.name,
             "protocol": self.protocol.full_name,
             "model": self.segmenter.name,
             **scores,
             "status": self.protocol.status,
-            "threshold": dataclasses.asdict(self.threshold),
+            "threshold": dataclasses.asdict(threshold),
             "binary": binary,
             "limit": self.settings.limit,
             "partial": list(self.dataset.partial),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldznet_bench.api import load_dataset, load_model, make_cell
-from ldznet_bench.datasets.store import PreparedDataset
 from ldznet_bench.errors import BenchError
 from ldznet_bench.evaluation.cell import Cell
 from ldznet_bench.evaluation.sharding import Shard
 from ldznet_bench.models.load import check_model
 from ldznet_bench.places import home_folder
 from ldznet_bench.protocols import get_protocol
+
+
+if TYPE_CHECKING:
+    from ldznet_bench.datasets.store import PreparedDataset
 
 
 @dataclass(frozen=True)

@@ -168,15 +168,11 @@ class _Folder(Source):
             if file.suffix.lower() not in (".png", ".npy"):
                 others.append(file.name)
             elif file.stem in self._files:
-                raise PredictionError(
-                    f"sample {file.stem!r} has two predictions: {self._files[file.stem]} and {file}.", "Keep one of them."
-                )
+                raise PredictionError(f"sample {file.stem!r} has two predictions: {self._files[file.stem]} and {file}.", "Keep one of them.")
             else:
                 self._files[file.stem] = file
         if not self._files:
-            raise PredictionError(
-                f"{path} holds no .png and no .npy{f' (but {_some(others)})' if others else ''}.", f"Expected {_FORMATS}."
-            )
+            raise PredictionError(f"{path} holds no .png and no .npy{f' (but {_some(others)})' if others else ''}.", f"Expected {_FORMATS}.")
         self.binary = frozenset(ident for ident, file in self._files.items() if file.suffix.lower() == ".png")
 
     def ids(self) -> Iterable[str]:
@@ -268,9 +264,7 @@ def read_png_mask(path: Path) -> npt.NDArray[np.float32]:
     try:
         with Image.open(path) as image:
             if image.mode not in _MASK_MODES:
-                raise PredictionError(
-                    f"{path} has mode {image.mode}, several values per pixel.", "Save a mask with one channel (mode 1, L or P)."
-                )
+                raise PredictionError(f"{path} has mode {image.mode}, several values per pixel.", "Save a mask with one channel (mode 1, L or P).")
             return (np.asarray(image) != 0).astype(np.float32)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PredictionError(f"{path} cannot be decoded ({error}).", "Write the file again.") from error

@@ -28,9 +28,7 @@ class Selection:
     excluded: int
 
 
-def select(
-    groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, limit: int | None = None, skip: Collection[str] = ()
-) -> Selection:
+def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, limit: int | None = None, skip: Collection[str] = ()) -> Selection:
     """Walk the dataset once and decide.
 
     Args:

@@ -59,7 +59,9 @@ def check_tunable(cell: Cell) -> None:
     if cell.segmenter.binary:
         raise BenchError(f"{cell.segmenter.name} predicts 0 and 1 only, so every threshold gives the same mask.", "There is nothing to tune.")
     if cell.protocol.grid is None:
-        raise BenchError(f"{cell.protocol.full_name} counts at one threshold only, so none can be tuned under it.", "Tune under native@1 or clipseg@1.")
+        raise BenchError(
+            f"{cell.protocol.full_name} counts at one threshold only, so none can be tuned under it.", "Tune under native@1 or clipseg@1."
+        )
 
 
 def tune(cell: Cell, path: Path) -> dict[str, Any]:

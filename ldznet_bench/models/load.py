@@ -132,24 +132,24 @@ def load_model(
         BenchError: unknown model, variant, recipe, device or precision; a weights key that no model answers to.
         WeightsError: weights that are missing, unreadable or of another architecture.
     """
-    asked = parse_model_name(name)
-    given = dict(weights or {})
-    entry, its_card = _find(asked, card)
-    _check_keys(given, its_card)
     if micro_batch is not None and micro_batch < 1:
         raise BenchError(f"--micro-batch is {micro_batch}.", "Give a whole number from 1 on.")
-    home = home_folder(home)
-    if its_card is None:
-        full, paths = asked, given
-    else:
-        variant = pick_variant(its_card, asked.variant, mini_dataset=mini_dataset)
-        full = ModelName(asked.family, variant, pick_recipe(its_card, asked.recipe))
-        paths = _locate(its_card, full, given, home) if variant else {}
+    entry, full, its_card, paths = _resolve(name, dict(weights or {}), mini_dataset=mini_dataset, home=home_folder(home), card=card)
     factory = entry.resolve()
-    segmenter = factory(LoadRequest(full, its_card, paths, device, precision, micro_batch, home, offline))
+    segmenter = factory(LoadRequest(full, its_card, paths, device, precision, micro_batch, home_folder(home), offline))
     if not isinstance(segmenter, Segmenter):
         raise BenchError(f"{entry.target} of {entry.origin} gave a {type(segmenter).__name__}, not a Segmenter.", f"Mend {entry.origin}.")
     return segmenter
+
+
+def check_model(name: str, *, weights: Mapping[str, Path] | None = None, mini_dataset: bool = False, home: Path | None = None) -> ModelName:
+    """The full name that `load_model` would load; checks names and the presence of weights without loading anything.
+
+    Raises:
+        BenchError: as `load_model`, but for what only reading the weights can tell.
+    """
+    _, full, _, _ = _resolve(name, dict(weights or {}), mini_dataset=mini_dataset, home=home_folder(home), card=None)
+    return full
 
 
 def list_models(*, weights: Mapping[str, Path] | None = None, home: Path | None = None) -> list[ModelInfo]:
@@ -195,6 +195,19 @@ def pick_variant(card: ModelCard, variant: str | None, *, mini_dataset: bool) ->
         remedy = f"Ask for {' or '.join(f'{card.name}/{name}' for name in others)} by name." if others else ""
         raise WeightsError(f"{card.name}/{chosen}{why} cannot run: {missing}.", remedy)
     return chosen
+
+
+def _resolve(
+    name: str, weights: dict[str, Path], *, mini_dataset: bool, home: Path, card: Path | None
+) -> tuple[Entry, ModelName, ModelCard | None, dict[str, Path]]:
+    asked = parse_model_name(name)
+    entry, its_card = _find(asked, card)
+    _check_keys(weights, its_card)
+    if its_card is None:
+        return entry, asked, None, weights
+    variant = pick_variant(its_card, asked.variant, mini_dataset=mini_dataset)
+    full = ModelName(asked.family, variant, pick_recipe(its_card, asked.recipe))
+    return entry, full, its_card, _locate(its_card, full, weights, home) if variant else {}
 
 
 def _find(name: ModelName, override: Path | None) -> tuple[Entry, ModelCard | None]:

@@ -205,14 +205,8 @@ def _value(run: Run, metric: str) -> Value:
 def _notes(runs: Sequence[Run], rows: dict[str, dict[Column, Value]]) -> tuple[str, ...]:
     used = {mark for values in rows.values() for value in values.values() for mark in value.marks}
     marks = [f"^{mark} {_MEANING[mark]}" for mark in sorted(used)]
-    rules = [
-        f"{name} ({protocol.status}): {protocol.summary}" for name, protocol in PROTOCOLS.items() if name in {run.protocol for run in runs}
-    ]
-    mini = (
-        ["the dataset is a miniature or an example, not a published benchmark"]
-        if any(run.about["data"].get("mini") for run in runs)
-        else []
-    )
+    rules = [f"{name} ({protocol.status}): {protocol.summary}" for name, protocol in PROTOCOLS.items() if name in {run.protocol for run in runs}]
+    mini = ["the dataset is a miniature or an example, not a published benchmark"] if any(run.about["data"].get("mini") for run in runs) else []
     return (*rules, *marks, *mini, "scores in percent; n/a: the metric does not apply (binary maps have no AP)")
 
 
