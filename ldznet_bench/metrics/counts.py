@@ -1,0 +1,140 @@
+"""Integers from one score map and one truth mask: score histograms, overlaps, and the threshold counts that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
+Float32Array = npt.NDArray[np.float32]
+
+
+class Overlap(NamedTuple):
+    """Pixel counts of a predicted and a true mask.
+
+    Attributes:
+        intersection: pixels in both.
+        union: pixels in either.
+        gt_area: true pixels.
+        pred_area: predicted pixels.
+    """
+
+    intersection: int
+    union: int
+    gt_area: int
+    pred_area: int
+
+
+class Counts(NamedTuple):
+    """Pixel counts at each of K thresholds, int64 (…, K).
+
+    Attributes:
+        tp: true pixels whose score exceeds the threshold.
+        fp: other pixels whose score exceeds it.
+        fn: true pixels whose score does not.
+        tn: other pixels whose score does not.
+    """
+
+    tp: Int64Array
+    fp: Int64Array
+    fn: Int64Array
+    tn: Int64Array
+
+
+def histograms(scores: npt.NDArray[Any], truth: BoolArray, thresholds: Float32Array) -> tuple[Int32Array, Int32Array]:
+    """How many pixels fall between each two thresholds, apart for true and other pixels.
+
+    A pixel's bin is the number of thresholds that its float32 score exceeds (strictly), which is
+    ``np.searchsorted(thresholds, score, "left")``; NaN exceeds all. `counts_from_histograms` makes the counts at every threshold from it.
+
+    The scores are sorted and the thresholds are looked up among them, not the other way round: NumPy sorts float32 with SIMD
+    instructions, so that a 352x352 map takes 0.35 ms with 49 thresholds and 0.55 ms with 6,431 (AVX-512; 0.5 and 0.7 ms with AVX2, one
+    thread), where looking every pixel up among the thresholds takes 2 and 5 ms, and a table over the upper 16 bits of the scores 0.4 ms
+    but only for grids as coarse as its cells.
+
+    Args:
+        scores: (h, w) score map, compared in float32; {0, 1} maps and bool masks take a shortcut.
+        truth: bool (h, w).
+        thresholds: float32 (K,), strictly ascending.
+
+    Returns:
+        Two int32 (K + 1,) histograms: of pixels in the truth, and of the others.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if scores.shape != truth.shape:
+        raise ValueError(f"a score map of shape {scores.shape} on a truth of shape {truth.shape}")
+    scores = scores.astype(np.float32, copy=False)
+    if (ones := _ones_of_binary(scores)) is not None and thresholds[0] >= 0 and thresholds[-1] < 1:
+        return _binary_histograms(overlap(ones, truth), scores.size, thresholds.size)
+    return _histogram(scores[truth], thresholds), _histogram(scores[~truth], thresholds)
+
+
+def counts_from_histograms(hist_fg: npt.NDArray[np.integer[Any]], hist_bg: npt.NDArray[np.integer[Any]]) -> Counts:
+    """Exact counts at each of K thresholds, by reverse cumulative sums.
+
+    Args:
+        hist_fg: (…, K + 1) pixels of the truth per bin; one sample's, many samples' or their sum.
+        hist_bg: (…, K + 1) the other pixels.
+
+    Returns:
+        Int64 (…, K) counts; index k belongs to the k-th ascending threshold.
+    """
+    tp, fn = _above_and_below(hist_fg)
+    fp, tn = _above_and_below(hist_bg)
+    return Counts(tp, fp, fn, tn)
+
+
+def binarise(scores: npt.NDArray[Any], threshold: float) -> BoolArray:
+    """The predicted mask: score > threshold, strictly and in float32.
+
+    NumPy 2 would compare a float32 map with a float64 threshold in float64, which calls 22 of CLIPSeg's 49 thresholds exceeded by a
+    score that equals them.
+    """
+    mask: BoolArray = scores.astype(np.float32, copy=False) > np.float32(threshold)
+    return mask
+
+
+def overlap(pred: BoolArray, truth: BoolArray) -> Overlap:
+    """Intersection, union and areas of two bool masks of one shape."""
+    intersection = int(np.count_nonzero(pred & truth))
+    gt_area = int(np.count_nonzero(truth))
+    pred_area = int(np.count_nonzero(pred))
+    return Overlap(intersection, gt_area + pred_area - intersection, gt_area, pred_area)
+
+
+def instance_intersections(pred: BoolArray, instances: Iterable[BoolArray]) -> list[int]:
+    """Predicted pixels within each instance, in the instances' order; every mask is bool (h, w)."""
+    return [int(np.count_nonzero(pred & instance)) for instance in instances]
+
+
+def _histogram(values: Float32Array, thresholds: Float32Array) -> Int32Array:
+    values.sort()  # a fresh copy; NaN goes last, where it exceeds every threshold
+    edges = np.searchsorted(values, thresholds, side="right")  # values not above each threshold
+    return np.diff(edges, prepend=0, append=values.size).astype(np.int32)
+
+
+def _ones_of_binary(scores: Float32Array) -> BoolArray | None:
+    ones: BoolArray = scores == 1
+    return ones if np.count_nonzero(scores) == np.count_nonzero(ones) else None
+
+
+def _binary_histograms(counts: Overlap, pixels: int, n_thresholds: int) -> tuple[Int32Array, Int32Array]:
+    fg, bg = np.zeros((2, n_thresholds + 1), dtype=np.int32)
+    fg[-1] += counts.intersection
+    fg[0] += counts.gt_area - counts.intersection
+    bg[-1] += counts.pred_area - counts.intersection
+    bg[0] += pixels - counts.union
+    return fg, bg
+
+
+def _above_and_below(hist: npt.NDArray[np.integer[Any]]) -> tuple[Int64Array, Int64Array]:
+    at_most = np.cumsum(hist, axis=-1, dtype=np.int64)
+    below = at_most[..., :-1]
+    return at_most[..., -1:] - below, below
