@@ -15,7 +15,6 @@ from ldznet_bench.models.load import check_model
 from ldznet_bench.places import home_folder
 from ldznet_bench.protocols import get_protocol
 
-
 if TYPE_CHECKING:
     from ldznet_bench.datasets.store import PreparedDataset
 

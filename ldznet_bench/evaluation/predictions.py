@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,8 @@ from ldznet_bench.protocols import Protocol
 Missing = Literal["error", "empty", "skip"]
 SizeMismatch = Literal["error", "official"]
 
+# What numpy and zipfile raise on files that are damaged, or that claim an array larger than memory.
+_UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError)
 _FORMATS = "<sample_id>.png masks, <sample_id>.npy score maps, one .npz of score maps, or COCO RLE .json"
 # Modes whose stored values are one number per pixel; anything else (RGB, RGBA, LA) has no single "non-zero".
 _MASK_MODES = ("1", "L", "P", "I;16", "I;16B", "I")
@@ -202,7 +206,7 @@ class _Npz(Source):
     def read(self, sample_id: str) -> npt.NDArray[np.float32]:
         try:
             return _as_scores(self._archive[sample_id], self._path)
-        except (ValueError, OSError, EOFError) as error:
+        except _UNREADABLE as error:
             raise PredictionError(f"{self._path}: sample {sample_id!r} cannot be read ({error}).", "Write the file again.") from error
 
     def digest(self) -> str:
@@ -273,7 +277,7 @@ def read_png_mask(path: Path) -> npt.NDArray[np.float32]:
 def _load_numpy(path: Path) -> Any:  # noqa: ANN401 - an array or an archive
     try:
         return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise PredictionError(f"{path} cannot be read ({error}).", "Write it with numpy.save or numpy.savez, without objects.") from error
 
 

@@ -1,0 +1,126 @@
+"""``ldznet-bench info``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ldznet_bench.cli import options
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.argument("name")
+@options.together(options.data_root, options.home, options.card, options.as_json)
+def command(name: str, data_root: Path | None, home: Path | None, card: Path | None, as_json: bool) -> int:
+    """Everything about one dataset, model or protocol.
+
+    For a dataset:split that is at hand (--data-root) also its counts, fingerprint, phrases per image, and histograms of mask sizes and phrase
+    lengths.
+
+    \b
+    Examples:
+      ldznet-bench info clipseg
+      ldznet-bench info clipseg@1
+      ldznet-bench info phrasecut
+      ldznet-bench info phrasecut:test --data-root RELEASES
+    """
+    from ldznet_bench.atomic import dump_json
+
+    found = _find(name, data_root, home, card)
+    click.echo(dump_json(found) if as_json else _text(found), nl=False)
+    return 0
+
+
+def _find(name: str, data_root: Path | None, home: Path | None, card: Path | None) -> dict[str, Any]:
+    from ldznet_bench.datasets.card import families
+    from ldznet_bench.errors import unknown_name
+    from ldznet_bench.models.load import MODELS, parse_model_name
+    from ldznet_bench.protocols import PROTOCOLS, get_protocol
+
+    if "@" in name:
+        return _plain(dataclasses.asdict(get_protocol(name)))
+    models, heads = list(MODELS.entries()), families()
+    if ":" in name or name in heads or any(name.startswith(f"{head}-") for head in heads):
+        return _dataset(name, data_root, home, card)
+    if name in models or ("/" in name or "+" in name):
+        return _model(parse_model_name(name).family)
+    raise unknown_name("dataset, model or protocol", name, [*heads, *models, *PROTOCOLS])
+
+
+def _model(family: str) -> dict[str, Any]:
+    from ldznet_bench.models.card import model_card
+
+    return _plain(dataclasses.asdict(model_card(family)))
+
+
+def _dataset(name: str, data_root: Path | None, home: Path | None, card: Path | None) -> dict[str, Any]:
+    from ldznet_bench.datasets.card import dataset_card, families
+
+    family = max((head for head in families() if name.split(":")[0].startswith(head)), key=len, default=name)
+    its_card = dataset_card(family, card)
+    about = {key: value for key, value in _plain(dataclasses.asdict(its_card)).items() if key != "files"}
+    if ":" not in name or (data_root is None and not its_card.bundled and family != "folder"):
+        return about
+    return {**about, "at_hand": _at_hand(name, data_root, home, card)}
+
+
+def _at_hand(name: str, data_root: Path | None, home: Path | None, card: Path | None) -> dict[str, Any]:
+    from ldznet_bench.api import load_dataset
+    from ldznet_bench.datasets.stats import dataset_stats
+
+    data = load_dataset(name, data_root=data_root, home=home, card=card)
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "images": data.n_images,
+        "samples": data.n_samples,
+        "partial": list(data.partial),
+        "absent_slices": dict(data.absent_tags) if isinstance(data.absent_tags, dict) else list(data.absent_tags),
+        "oddities": data.oddities(),
+        "problems": [{"image": image, "path": str(path), "problem": text} for image, path, text in data.problems()],
+        **_plain(dataclasses.asdict(dataset_stats(data))),
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any tree
+    """A tree of plain JSON values."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+def _text(found: dict[str, Any]) -> str:
+    return "".join(_lines(key, value, 0) for key, value in found.items() if value not in (None, "", [], {}))
+
+
+def _lines(key: str, value: Any, depth: int) -> str:  # noqa: ANN401 - a JSON value
+    pad, name = "  " * depth, key.replace("_", " ")
+    if isinstance(value, dict):
+        if _is_histogram(value):
+            return f"{pad}{name}:\n" + _histogram(value, depth + 1)
+        return f"{pad}{name}:\n" + "".join(_lines(str(inner), item, depth + 1) for inner, item in value.items() if item not in (None, "", [], {}))
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"{pad}{name}:\n" + "".join(f"{pad}  - {_flat(item)}\n" for item in value)
+    if isinstance(value, list) and any(len(str(item)) > 30 for item in value):
+        return f"{pad}{name}:\n" + "".join(f"{pad}  - {item}\n" for item in value)
+    shown = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value).strip().replace("\n", f"\n{pad}  ")
+    return f"{pad}{name}: {shown}\n"
+
+
+def _flat(value: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {item}" for key, item in value.items() if item not in (None, "", [], {}))
+
+
+def _is_histogram(value: dict[str, Any]) -> bool:
+    return len(value) > 2 and all(isinstance(count, int) and not isinstance(count, bool) for count in value.values())
+
+
+def _histogram(value: dict[str, int], depth: int) -> str:
+    """A line per bin, with a bar as long as its share of the largest."""
+    width, top = max(len(key) for key in value), max(1, *value.values())
+    return "".join(f"{'  ' * depth}{key:>{width}}  {count:>8,}  {'#' * round(40 * count / top)}\n" for key, count in value.items())
