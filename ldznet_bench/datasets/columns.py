@@ -1,0 +1,201 @@
+"""How samples lie in Arrow: one row each, geometry flattened to columns of numbers, so that reading a polygon is a view of the file.
+
+Nested lists of structs would cost a Python object per coordinate, 4 million of them on PhraseCut's test split.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ldznet_bench.datasets.sample import Sample
+from ldznet_bench.masks.geometry import Geometry, Part, Polygon, Rle
+
+SAMPLES = pa.schema(
+    [
+        pa.field("sample_id", pa.string()),
+        pa.field("image", pa.int32()),  # row of the image table
+        pa.field("phrase", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("sent", pa.string()),
+        pa.field("ref_id", pa.string()),
+        pa.field("tags", pa.list_(pa.string())),
+        pa.field("boxes", pa.list_(pa.float64())),  # x, y, w, h of each instance
+        pa.field("height", pa.int32()),  # of the annotation canvas
+        pa.field("width", pa.int32()),
+        pa.field("instance_parts", pa.list_(pa.int32())),  # parts of each instance
+        pa.field("part_points", pa.list_(pa.int32())),  # vertices of each part; -1 for a run-length code, which takes the next of `rle_*`
+        pa.field("xy", pa.list_(pa.float64())),  # x, y of every vertex of every polygon
+        pa.field("rle_height", pa.list_(pa.int32())),
+        pa.field("rle_width", pa.list_(pa.int32())),
+        pa.field("rle_counts", pa.list_(pa.binary())),
+    ]
+)
+IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string()),
+        pa.field("path", pa.string()),
+        pa.field("height", pa.int32()),  # as annotated
+        pa.field("width", pa.int32()),
+        pa.field("coco_id", pa.int64()),
+        pa.field("sha256", pa.string()),  # null: absent when the set was prepared
+        pa.field("problem", pa.string()),
+        pa.field("first", pa.int64()),  # row of its first sample; its samples are contiguous
+        pa.field("count", pa.int32()),
+        pa.field("stat", pa.list_(pa.int64())),  # size, mtime_ns, ctime_ns; null: absent
+    ]
+)
+
+DATA_FILE = "data-00000-of-00001.arrow"
+
+_NO_XY: npt.NDArray[np.float64] = np.empty(0, dtype=np.float64)
+
+
+def map_table(folder: Path) -> pa.Table:
+    """The table in a folder as Hugging Face `datasets` lays it out, memory-mapped."""
+    with pa.memory_map(str(folder / DATA_FILE)) as source:
+        return pa.ipc.open_stream(source).read_all()
+
+
+def sample_table(rows: Sequence[tuple[int, Sample]]) -> pa.Table:
+    """A table of `SAMPLES` from (image row, sample) pairs."""
+    samples = [sample for _, sample in rows]
+    geometries = [sample.geometry for sample in samples]
+    parts = [geometry.parts for geometry in geometries]
+    codes = [[part for part in each if isinstance(part, Rle)] for each in parts]
+    columns = [
+        pa.array([sample.sample_id for sample in samples], pa.string()),
+        pa.array([image for image, _ in rows], pa.int32()),
+        pa.array([sample.phrase for sample in samples], pa.string()),
+        pa.array([sample.category for sample in samples], pa.string()),
+        pa.array([sample.sent for sample in samples], pa.string()),
+        pa.array([sample.ref_id for sample in samples], pa.string()),
+        pa.array([sample.tags for sample in samples], pa.list_(pa.string())),
+        pa.array([[number for box in sample.boxes for number in box] for sample in samples], pa.list_(pa.float64())),
+        pa.array([geometry.height for geometry in geometries], pa.int32()),
+        pa.array([geometry.width for geometry in geometries], pa.int32()),
+        pa.array([[len(instance) for instance in geometry.instances] for geometry in geometries], pa.list_(pa.int32())),
+        pa.array([[_points(part) for part in each] for each in parts], pa.list_(pa.int32())),
+        _coordinates(parts),
+        pa.array([[code.height for code in each] for each in codes], pa.list_(pa.int32())),
+        pa.array([[code.width for code in each] for each in codes], pa.list_(pa.int32())),
+        pa.array([[code.counts for code in each] for each in codes], pa.list_(pa.binary())),
+    ]
+    return pa.Table.from_arrays(columns, schema=SAMPLES)
+
+
+def _points(part: Part) -> int:
+    return len(part.xy) if isinstance(part, Polygon) else -1
+
+
+def _coordinates(parts: Sequence[Sequence[Part]]) -> pa.ListArray:
+    rings = [[part.xy for part in each if isinstance(part, Polygon)] for each in parts]
+    lengths = [sum(2 * len(ring) for ring in each) for each in rings]
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int32)
+    values = np.concatenate([_NO_XY, *(ring.ravel() for each in rings for ring in each)])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.float64()))
+
+
+class SampleTable:
+    """The samples of an Arrow file by position, without reading more than is asked for."""
+
+    def __init__(self, table: pa.Table, image_ids: Sequence[str]) -> None:
+        self.table = table
+        self.image_ids = image_ids
+        self.batches = table.to_batches()
+        self.ends: list[int] = [0, *itertools.accumulate(batch.num_rows for batch in self.batches)]
+        self.opened: dict[int, SampleBatch] = {}
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def locate(self, position: int) -> tuple[SampleBatch, int]:
+        """The batch that holds a position, and the row within it."""
+        if not 0 <= position < len(self):
+            raise IndexError(f"sample {position} of {len(self)}")
+        number = bisect.bisect_right(self.ends, position) - 1
+        batch = self.opened.get(number)
+        if batch is None:
+            batch = self.opened[number] = SampleBatch(self.batches[number], self.image_ids)
+        return batch, position - self.ends[number]
+
+    def sample(self, position: int) -> Sample:
+        """The sample at a position."""
+        batch, row = self.locate(position)
+        return batch.sample(row)
+
+
+class SampleBatch:
+    """Samples of one record batch of `SAMPLES`; numbers are views of the memory-mapped file."""
+
+    def __init__(self, batch: pa.RecordBatch, image_ids: Sequence[str]) -> None:
+        self.batch = batch
+        self.image_ids = image_ids
+        self.column = {name: batch.column(name) for name in SAMPLES.names}
+        self.images = self.column["image"].to_numpy()
+        self.height = self.column["height"].to_numpy()
+        self.width = self.column["width"].to_numpy()
+        self.boxes = _Lists(self.column["boxes"])
+        self.instance_parts = _Lists(self.column["instance_parts"])
+        self.part_points = _Lists(self.column["part_points"])
+        self.xy = _Lists(self.column["xy"])
+
+    def sample(self, row: int) -> Sample:
+        """The sample in a row of the batch."""
+        column = self.column
+        boxes = self.boxes[row].reshape(-1, 4).tolist()
+        return Sample(
+            sample_id=column["sample_id"][row].as_py(),
+            image_id=self.image_ids[self.images[row]],
+            phrase=column["phrase"][row].as_py(),
+            geometry=self.geometry(row),
+            category=column["category"][row].as_py(),
+            sent=column["sent"][row].as_py(),
+            ref_id=column["ref_id"][row].as_py(),
+            boxes=tuple((x, y, w, h) for x, y, w, h in boxes),
+            tags=tuple(column["tags"][row].as_py()),
+        )
+
+    def geometry(self, row: int) -> Geometry:
+        """The geometry in a row of the batch."""
+        xy = self.xy[row].reshape(-1, 2)
+        codes = iter(self._codes(row))
+        parts: list[Part] = []
+        end = 0
+        for points in self.part_points[row].tolist():
+            if points < 0:
+                parts.append(next(codes))
+            else:
+                start, end = end, end + points
+                parts.append(Polygon(xy[start:end]))
+        instances, end = [], 0
+        for count in self.instance_parts[row].tolist():
+            start, end = end, end + count
+            instances.append(tuple(parts[start:end]))
+        return Geometry(int(self.height[row]), int(self.width[row]), tuple(instances))
+
+    def _codes(self, row: int) -> list[Rle]:
+        heights = self.column["rle_height"][row].as_py()
+        if not heights:
+            return []
+        widths, counts = self.column["rle_width"][row].as_py(), self.column["rle_counts"][row].as_py()
+        return [Rle(*code) for code in zip(heights, widths, counts, strict=True)]
+
+
+class _Lists:
+    """A list column of numbers: row -> NumPy view."""
+
+    def __init__(self, column: Any) -> None:  # noqa: ANN401 - pyarrow has no types
+        self.offsets = column.offsets.to_numpy()
+        self.values = column.values.to_numpy()
+
+    def __getitem__(self, row: int) -> npt.NDArray[Any]:
+        view: npt.NDArray[Any] = self.values[self.offsets[row] : self.offsets[row + 1]]
+        return view
