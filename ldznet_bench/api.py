@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 PathText = str | PathLike[str]
 
 
-def load_dataset(name: str, *, data_root: PathText | None = None, home: PathText | None = None, card: PathText | None = None) -> PreparedDataset:
+def load_dataset(
+    name: str,
+    *,
+    data_root: PathText | None = None,
+    home: PathText | None = None,
+    card: PathText | None = None,
+    word_lists: PathText | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> PreparedDataset:
     """Open a dataset split, preparing it when that was not done yet.
 
     Args:
@@ -29,13 +37,15 @@ def load_dataset(name: str, *, data_root: PathText | None = None, home: PathText
         data_root: a release, or a folder of releases; read only.
         home: where prepared sets live (``LDZNET_BENCH_HOME``).
         card: stands in for the bundled card (counts, partitions).
+        word_lists: PhraseCut's own ``utils/subset.py``, for the 13 of its 43 subsets that need its word lists.
+        progress: told how preparing gets on: a stage in words, how many are done, how many there are.
 
     Raises:
         BenchError: unknown name, no release there, or a release that cannot be read.
     """
     from ldznet_bench.datasets.load import load_dataset as load
 
-    return load(name, data_root=_path(data_root), home=home_folder(home), card=_path(card))
+    return load(name, data_root=_path(data_root), home=home_folder(home), card=_path(card), word_lists=_path(word_lists), progress=progress)
 
 
 def load_model(name: str, *, weights: Mapping[str, PathText] | None = None, device: str = "cpu", **options: Any) -> Segmenter:  # noqa: ANN401
@@ -102,7 +112,7 @@ def evaluate(
     if isinstance(model, str):
         options: dict[str, Any] = {} if micro_batch is None else {"micro_batch": micro_batch}
         model = load_model(model, weights=weights, device=device, mini_dataset=data.mini, home=home_folder(home), **options)
-    settings = {"limit": limit, "seed": seed, "keep_masks": keep_masks, "keep_maps": keep_maps, "batch": micro_batch}
+    settings: dict[str, Any] = {"limit": limit, "seed": seed, "keep_masks": keep_masks, "keep_maps": keep_maps, "batch": micro_batch}
     return _run(make_cell(model, data, protocol, output=output, home=home, threshold_file=threshold_file, **settings), progress)
 
 

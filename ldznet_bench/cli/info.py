@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ldznet_bench.cli import options
+from ldznet_bench.cli.data import data_options, open_datasets
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("name")
-@options.together(options.data_root, options.home, options.card, options.as_json)
-def command(name: str, data_root: Path | None, home: Path | None, card: Path | None, as_json: bool) -> int:
+@options.together(data_options, options.as_json)
+def command(name: str, as_json: bool, **given: Any) -> int:  # noqa: ANN401 - options
     """Everything about one dataset, model or protocol.
 
     For a dataset:split that is at hand (--data-root) also its counts, fingerprint, phrases per image, and histograms of mask sizes and phrase
@@ -29,12 +29,12 @@ def command(name: str, data_root: Path | None, home: Path | None, card: Path | N
     """
     from ldznet_bench.atomic import dump_json
 
-    found = _find(name, data_root, home, card)
+    found = _find(name, given)
     click.echo(dump_json(found) if as_json else _text(found), nl=False)
     return 0
 
 
-def _find(name: str, data_root: Path | None, home: Path | None, card: Path | None) -> dict[str, Any]:
+def _find(name: str, given: dict[str, Any]) -> dict[str, Any]:
     from ldznet_bench.datasets.card import families
     from ldznet_bench.errors import unknown_name
     from ldznet_bench.models.load import MODELS, parse_model_name
@@ -44,7 +44,7 @@ def _find(name: str, data_root: Path | None, home: Path | None, card: Path | Non
         return _plain(dataclasses.asdict(get_protocol(name)))
     models, heads = list(MODELS.entries()), families()
     if ":" in name or name in heads or any(name.startswith(f"{head}-") for head in heads):
-        return _dataset(name, data_root, home, card)
+        return _dataset(name, given)
     if name in models or ("/" in name or "+" in name):
         return _model(parse_model_name(name).family)
     raise unknown_name("dataset, model or protocol", name, [*heads, *models, *PROTOCOLS])
@@ -56,29 +56,29 @@ def _model(family: str) -> dict[str, Any]:
     return _plain(dataclasses.asdict(model_card(family)))
 
 
-def _dataset(name: str, data_root: Path | None, home: Path | None, card: Path | None) -> dict[str, Any]:
+def _dataset(name: str, given: dict[str, Any]) -> dict[str, Any]:
     from ldznet_bench.datasets.card import dataset_card, families
 
     family = max((head for head in families() if name.split(":")[0].startswith(head)), key=len, default=name)
-    its_card = dataset_card(family, card)
+    its_card = dataset_card(family)
     about = {key: value for key, value in _plain(dataclasses.asdict(its_card)).items() if key != "files"}
-    if ":" not in name or (data_root is None and not its_card.bundled and family != "folder"):
+    if ":" not in name or (given["data_root"] is None and not its_card.bundled and family != "folder"):
         return about
-    return {**about, "at_hand": _at_hand(name, data_root, home, card)}
+    return {**about, "at_hand": _at_hand(name, given)}
 
 
-def _at_hand(name: str, data_root: Path | None, home: Path | None, card: Path | None) -> dict[str, Any]:
-    from ldznet_bench.api import load_dataset
+def _at_hand(name: str, given: dict[str, Any]) -> dict[str, Any]:
     from ldznet_bench.datasets.stats import dataset_stats
 
-    data = load_dataset(name, data_root=data_root, home=home, card=card)
+    data = open_datasets([name], given, quiet=True)[0]
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
         "images": data.n_images,
         "samples": data.n_samples,
         "partial": list(data.partial),
-        "absent_slices": dict(data.absent_tags) if isinstance(data.absent_tags, dict) else list(data.absent_tags),
+        "release": data.release,
+        "absent_slices": data.absent_reasons,
         "oddities": data.oddities(),
         "problems": [{"image": image, "path": str(path), "problem": text} for image, path, text in data.problems()],
         **_plain(dataclasses.asdict(dataset_stats(data))),

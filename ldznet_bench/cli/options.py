@@ -16,7 +16,6 @@ _FOLDER = click.Path(path_type=Path)
 
 data_root = click.option("--data-root", type=_FOLDER, metavar="DIR", help="A dataset release, or a folder of releases. Only read.")
 home = click.option("--home", type=_FOLDER, metavar="DIR", envvar="LDZNET_BENCH_HOME", help="Prepared sets, weights, caches. [~/.cache/ldznet_bench]")
-card = click.option("--card", type=_FOLDER, metavar="FILE", help="Stands in for the dataset's card (counts, partitions).")
 output = click.option("--output", type=_FOLDER, metavar="RUNS", default=Path("runs"), show_default=True, help="The folder of run folders.")
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for scripts.")
 weights = click.option("--weights", multiple=True, metavar="MODEL=PATH", help="Local weights of a model; repeat for more.")

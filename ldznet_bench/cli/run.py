@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ldznet_bench.cli import options
+from ldznet_bench.cli.data import data_options, open_datasets
 
 if TYPE_CHECKING:
     from ldznet_bench.evaluation.cell import Cell
     from ldznet_bench.evaluation.plan import Request
 
 DEFAULT_DATASET = "example:test"
-_ASKED = ("data_root", "home", "card", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch")
+_ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch")
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.option("--models", multiple=True, required=True, metavar="NAMES", help="Comma-separated: oracle,box,clipseg/full+paper …")
 @click.option("--datasets", multiple=True, metavar="NAMES", help=f"Comma-separated dataset:split. [default: the bundled {DEFAULT_DATASET}]")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAMES", default=["native@1"], help="Comma-separated. [default: native@1]")
-@options.together(options.data_root, options.weights, options.output, options.home, options.card, options.limit, options.seed, options.threshold_file)
+@options.together(data_options, options.weights, options.output, options.limit, options.seed, options.threshold_file)
 @options.together(options.device, options.precision, options.micro_batch, options.no_masks)
 @click.option("--keep-maps", default="none", show_default=True, metavar="none|N|all", help="Store that many score maps, quantised to 8 bits.")
 @click.option("--shard", metavar="i/n", help="This process's part of the images. [default: RANK and WORLD_SIZE, else all]")
@@ -42,24 +43,26 @@ def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple
     """
     from ldznet_bench.evaluation.plan import Request
 
+    quiet = given["quiet"] or given["as_json"]
     request = Request(
         models=options.names(models),
-        datasets=options.names(datasets) or [DEFAULT_DATASET],
+        datasets=open_datasets(options.names(datasets) or [DEFAULT_DATASET], given, quiet=quiet),
         protocols=options.names(protocols),
         weights=options.pairs(given["weights"]),
         keep_masks=not given["no_masks"],
         **{key: given[key] for key in _ASKED},
     )
+    request.check()
     if given["dry_run"]:
         return _print_plan(request, as_json=given["as_json"])
-    return _run(request, quiet=given["quiet"], as_json=given["as_json"])
+    return _run(request, quiet=quiet, as_json=given["as_json"])
 
 
 def _print_plan(request: Request, *, as_json: bool) -> int:
     from ldznet_bench.atomic import dump_json
     from ldznet_bench.evaluation.plan import describe
 
-    lines = [describe(cell) for cell in request.cells(request.open())]
+    lines = [describe(cell) for cell in request.cells()]
     if as_json:
         click.echo(dump_json({"cells": lines}), nl=False)
         return 0
@@ -77,7 +80,7 @@ def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
     finished: list[Path] = []
     problems: list[str] = []
     waiting = 0
-    for cell in request.cells(request.open()):
+    for cell in request.cells():
         try:
             if _run_cell(cell, quiet=quiet):
                 finished.append(cell.folder.path)
@@ -100,8 +103,6 @@ def _run_cell(cell: Cell, *, quiet: bool) -> bool:
 
     state, name = cell.state(), f"{cell.segmenter.name} on {cell.dataset.name} under {cell.protocol.full_name}"
     if not quiet:
-        for reason in cell.dataset.partial:
-            click.echo(f"{cell.dataset.name} is stamped partial: {reason}", err=True)
         if state == "complete":
             click.echo(f"{name}: finished before, not run again.", err=True)
         elif state == "started":

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ldznet_bench.cli import options
+from ldznet_bench.cli.data import data_options, open_datasets
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -17,7 +18,7 @@ from ldznet_bench.cli import options
 @click.option("--name", required=True, help="The model's name, as tables will show it.")
 @click.option("--missing", type=click.Choice(["error", "empty", "skip"]), default="error", show_default=True, help="What a missing prediction is.")
 @click.option("--size-mismatch", type=click.Choice(["error", "official"]), default="error", show_default=True, help="What a mask of another size is.")
-@options.together(options.data_root, options.output, options.home, options.card, options.threshold_file, options.micro_batch, options.no_masks)
+@options.together(data_options, options.output, options.threshold_file, options.micro_batch, options.no_masks)
 @options.together(options.as_json, options.quiet)
 def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  # noqa: ANN401 - options
     """Score predictions that another model wrote to disk.
@@ -34,33 +35,27 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
       ldznet-bench score --dataset phrasecut:test --predictions masks/ --protocol phrasecut@1 --name mine --data-root RELEASES
       ldznet-bench score --dataset refcoco:testA --predictions maps.npz --name mine --data-root RELEASES --json
     """
-    from ldznet_bench.api import load_dataset, make_cell
+    from ldznet_bench.api import make_cell
     from ldznet_bench.atomic import dump_json
     from ldznet_bench.cli.progress import make_progress
     from ldznet_bench.evaluation.predictions import Predictions
     from ldznet_bench.reports.runs import read_run
     from ldznet_bench.reports.table import render
 
-    data = load_dataset(dataset, data_root=given["data_root"], home=given["home"], card=given["card"])
+    quiet = given["quiet"] or given["as_json"]
+    data = open_datasets([dataset], given, quiet=quiet)[0]
     segmenter = Predictions(name, predictions, missing=given["missing"], size_mismatch=given["size_mismatch"])
     runs = []
     for protocol in options.names(given["protocols"]):
         keys = {key: given[key] for key in ("output", "home", "threshold_file")}
         cell = make_cell(segmenter, data, protocol, batch=given["micro_batch"], keep_masks=not given["no_masks"], **keys)
-        cell.run(make_progress(given["quiet"]))
+        cell.run(make_progress(quiet))
         runs.append(read_run(cell.folder.path))
-        if not given["quiet"]:
-            _say_what_was_odd(cell.missing, segmenter.missing, data.partial)
+        if cell.missing and not quiet:
+            meaning = "left out of every figure" if segmenter.missing == "skip" else "counted as empty masks"
+            click.echo(f"{len(cell.missing)} samples have no prediction and are {meaning}.", err=True)
     if given["as_json"]:
         click.echo(dump_json({"runs": [{"path": str(run.path), **run.summary} for run in runs]}), nl=False)
     else:
         click.echo(render(runs, ["all"]), nl=False)
     return 0
-
-
-def _say_what_was_odd(missing: tuple[str, ...], policy: str, partial: tuple[str, ...]) -> None:
-    for reason in partial:
-        click.echo(f"stamped partial: {reason}", err=True)
-    if missing:
-        meaning = "left out of every figure" if policy == "skip" else "counted as empty masks"
-        click.echo(f"{len(missing)} samples have no prediction and are {meaning}.", err=True)

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from ldznet_bench.cli import options
+from ldznet_bench.cli.data import data_options, open_datasets
 
-_ASKED = ("data_root", "home", "card", "output", "limit", "seed", "device", "precision", "micro_batch")
+_ASKED = ("home", "output", "limit", "seed", "device", "precision", "micro_batch")
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -21,7 +22,7 @@ _ASKED = ("data_root", "home", "card", "output", "limit", "seed", "device", "pre
 @click.option("--dataset", required=True, metavar="NAME", help="A val split: phrasecut:val.")
 @click.option("--protocol", default="native@1", show_default=True, help="Must count at several thresholds: native@1, clipseg@1, ldznet@1.")
 @click.option("--write", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where the threshold goes (JSON).")
-@options.together(options.data_root, options.weights, options.output, options.home, options.card, options.limit, options.seed)
+@options.together(data_options, options.weights, options.output, options.limit, options.seed)
 @options.together(options.device, options.precision, options.micro_batch, options.as_json, options.quiet)
 def command(model: str | None, predictions: Path | None, name: str | None, dataset: str, protocol: str, write: Path, **given: Any) -> int:  # noqa: ANN401
     """Choose the threshold with the highest mIoU on a val split, for `run --threshold-file` and `score --threshold-file`.
@@ -31,7 +32,7 @@ def command(model: str | None, predictions: Path | None, name: str | None, datas
       ldznet-bench tune --model clipseg --weights clipseg=DIR --dataset phrasecut:val --data-root RELEASES --write clipseg.json
       ldznet-bench run --models clipseg --weights clipseg=DIR --datasets phrasecut:test --data-root RELEASES --threshold-file clipseg.json
     """
-    from ldznet_bench.api import load_dataset, make_cell
+    from ldznet_bench.api import make_cell
     from ldznet_bench.atomic import dump_json
     from ldznet_bench.cli.progress import make_progress
     from ldznet_bench.errors import BenchError
@@ -41,15 +42,17 @@ def command(model: str | None, predictions: Path | None, name: str | None, datas
 
     if (model is None) == (predictions is None) or (predictions is not None and not name):
         raise BenchError("name what is tuned.", "Give either --model NAME, or --predictions DIR|FILE with --name NAME.")
+    quiet = given["quiet"] or given["as_json"]
+    data = open_datasets([dataset], given, quiet=quiet)[0]
     if predictions is not None:
-        data = load_dataset(dataset, data_root=given["data_root"], home=given["home"], card=given["card"])
         cell = make_cell(Predictions(str(name), predictions), data, protocol, output=given["output"], home=given["home"], limit=given["limit"])
     else:
         asked = {key: given[key] for key in _ASKED}
-        request = Request(models=[str(model)], datasets=[dataset], protocols=[protocol], weights=options.pairs(given["weights"]), **asked)
-        cell = next(request.cells(request.open()))
+        request = Request(models=[str(model)], datasets=[data], protocols=[protocol], weights=options.pairs(given["weights"]), **asked)
+        request.check()
+        cell = next(request.cells())
     check_tunable(cell)
-    if not cell.run(make_progress(given["quiet"])):
+    if not cell.run(make_progress(quiet)):
         raise BenchError("other processes still work on this cell.", "Repeat the command when they have finished.")
     content = tune(cell, write)
     if given["as_json"]:

@@ -86,7 +86,8 @@ class Cell:
     @cached_property
     def folder(self) -> RunFolder:
         """Where it is kept."""
-        return RunFolder(self.settings.output, self.identity, self.settings.limit, self.settings.content)
+        known = f"-without-{len(self.dataset.absent_tags)}-slices" if self.dataset.absent_tags else ""
+        return RunFolder(self.settings.output, self.identity, self.settings.limit, self.settings.content + known)
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
@@ -123,6 +124,7 @@ class Cell:
             BenchError: bad data, predictions or weights, or a write that failed. What was counted before is kept and continued.
         """
         if self.folder.complete():
+            self._restamp()
             return True
         self._refuse_bad_images()
         self.folder.begin(self._about())
@@ -132,6 +134,17 @@ class Cell:
             self.folder.drop_if_unfinished()  # mended predictions have another identity, so nothing here would ever be continued
             raise
         return self._finish()
+
+    def _restamp(self) -> None:
+        """The card may have changed since (``--card``): what is stamped partial is told anew, from the same records."""
+        about, summary = self.folder.read(), self.folder.summary()
+        partial = list(self.dataset.partial)
+        if about is not None and summary["partial"] != partial:
+            about["data"]["partial"] = partial
+            self.folder.end({**about, "stamps": self._stamps()}, {**summary, "partial": partial})
+
+    def _stamps(self) -> list[str]:
+        return [*(["partial"] if self.dataset.partial else []), *(["limited"] if self.settings.limit is not None else [])]
 
     def _count(self, make_progress: MakeProgress) -> None:
         settings, selection = self.settings, self.selection
@@ -218,8 +231,9 @@ class Cell:
             "identity_digest": self.identity.digest,
             "identity": self.identity.to_json(),
             "rules": dataclasses.asdict(self.protocol),
-            "stamps": [*(["partial"] if data.partial else []), *(["limited"] if self.settings.limit is not None else [])],
+            "stamps": self._stamps(),
             "data": {
+                "mini": data.mini,
                 "n_samples": data.n_samples,
                 "n_images": data.n_images,
                 "partial": list(data.partial),

@@ -27,6 +27,7 @@ def make_record(
     *,
     seed: int,
     flags: tuple[str, ...] = (),
+    histograms: bool = True,
     keep_mask: bool = True,
     keep_map: bool = False,
 ) -> Record:
@@ -41,12 +42,13 @@ def make_record(
         threshold: a pixel is predicted where its float32 score is > float32(threshold).
         seed: of the sample's draws.
         flags: what was odd about the sample.
+        histograms: count at every threshold of the protocol's grid too.
         keep_mask: store the predicted mask as RLE.
         keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
     """
     height, width = target.mask.shape
     on_canvas = resize(scores, (height, width), protocol.score_resize)
-    predicted, histograms = _count(on_canvas, target, threshold, protocol)
+    predicted, (hist_fg, hist_bg) = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
     overlap = counts.overlap(predicted, target.mask)
     return Record(
         sample_id=sample.sample_id,
@@ -64,8 +66,8 @@ def make_record(
         union=overlap.union,
         instance_areas=[int(np.count_nonzero(mask)) for mask in target.instances],
         instance_intersections=counts.instance_intersections(predicted, target.instances),
-        hist_fg=histograms[0],
-        hist_bg=histograms[1],
+        hist_fg=hist_fg,
+        hist_bg=hist_bg,
         seed=seed,
         flags=list(flags),
         pred_rle=rle.encode(predicted).counts.decode("ascii") if keep_mask else None,
@@ -73,14 +75,18 @@ def make_record(
     )
 
 
-def _count(scores: Any, target: Target, threshold: float, protocol: Protocol) -> tuple[npt.NDArray[np.bool_], tuple[Any, Any]]:  # noqa: ANN401
+def _count(
+    scores: Any,  # noqa: ANN401 - an array or a tensor
+    target: Target,
+    threshold: float,
+    grid: npt.NDArray[np.float32] | None,
+) -> tuple[npt.NDArray[np.bool_], tuple[Any, Any]]:
     if isinstance(scores, np.ndarray) or scores.device.type == "cpu":
         array = np.asarray(scores)
-        found = (None, None) if protocol.thresholds is None else counts.histograms(array, target.mask, protocol.thresholds)
-        return counts.binarise(array, threshold), found
+        return counts.binarise(array, threshold), (None, None) if grid is None else counts.histograms(array, target.mask, grid)
     from ldznet_bench.metrics import torch_counts
 
-    found = (None, None) if protocol.thresholds is None else torch_counts.histograms(scores, target.mask, protocol.thresholds)
+    found = (None, None) if grid is None else torch_counts.histograms(scores, target.mask, grid)
     return torch_counts.binarise(scores, threshold).cpu().numpy(), found
 
 

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 from typing import Protocol as Interface
@@ -134,9 +134,15 @@ class Loop:
             self.threshold,
             seed=seed_of(self.seed, self.dataset, sample.sample_id),
             flags=(*mismatch, *self.flags.get(sample.sample_id, ())),
+            histograms=self._histograms,
             keep_mask=self.keep_masks,
             keep_map=scores is not None and self.keep_map(sample.sample_id),
         )
+
+    @cached_property
+    def _histograms(self) -> bool:
+        """Binary maps have no AP; only a best threshold (of a resized mask) still asks for counts at every threshold."""
+        return not self.segmenter.binary or any(name.endswith("_best") for name in self.protocol.metrics)
 
     def _target(self, sample: Sample, scores: Any) -> Target:  # noqa: ANN401
         if self.follow_prediction_size and scores is not None:

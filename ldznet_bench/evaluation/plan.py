@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldznet_bench.api import load_dataset, load_model, make_cell
+from ldznet_bench.api import load_model, make_cell
 from ldznet_bench.errors import BenchError
 from ldznet_bench.evaluation.cell import Cell
 from ldznet_bench.evaluation.sharding import Shard
@@ -24,13 +24,11 @@ class Request:
     """What a `run` command asks for; see its ``--help`` for each field."""
 
     models: list[str]
-    datasets: list[str]
+    datasets: list[PreparedDataset]
     protocols: list[str]
     output: Path = Path("runs")
     weights: dict[str, Path] = field(default_factory=dict)
-    data_root: Path | None = None
     home: Path | None = None
-    card: Path | None = None
     limit: int | None = None
     seed: int = 0
     threshold_file: Path | None = None
@@ -47,27 +45,25 @@ class Request:
         if self.keep_maps not in ("none", "all") and not self.keep_maps.isdecimal():
             raise BenchError(f"--keep-maps {self.keep_maps!r} is neither none, nor all, nor a number.", "Write --keep-maps 20, for example.")
 
-    def open(self) -> list[PreparedDataset]:
-        """Open every dataset (preparing what is new), and check every other name and the presence of weights.
+    def check(self) -> None:
+        """Check every name, and that weights are present, before anything is loaded or run.
 
         Raises:
             BenchError: the first thing that is wrong.
         """
         for protocol in self.protocols:
             get_protocol(protocol)
-        opened = [load_dataset(name, data_root=self.data_root, home=self.home, card=self.card) for name in self.datasets]
-        for mini in {dataset.mini for dataset in opened}:
+        for mini in {dataset.mini for dataset in self.datasets}:
             for model in self.models:
                 check_model(model, weights=self.weights, mini_dataset=mini, home=home_folder(self.home))
-        return opened
 
-    def cells(self, opened: list[PreparedDataset]) -> Iterator[Cell]:
+    def cells(self) -> Iterator[Cell]:
         """Every cell, model by model; a model is let go of before the next is loaded."""
         shard = None if self.shard is None else Shard.parse(self.shard)
         for model in self.models:
-            for mini in sorted({dataset.mini for dataset in opened}):
+            for mini in sorted({dataset.mini for dataset in self.datasets}):
                 segmenter = load_model(model, mini_dataset=mini, **self._model_options())
-                for dataset in opened:
+                for dataset in self.datasets:
                     if dataset.mini == mini:
                         for protocol in self.protocols:
                             yield make_cell(segmenter, dataset, protocol, shard=shard, **self._cell_options())

@@ -88,7 +88,7 @@ class RunFolder:
         """Write ``run.json`` of a cell that is being made."""
         with self.locked("run"):
             if not self.complete():
-                write_json(self.path / "run.json", {"status": "incomplete", "content": self.content, **about})
+                write_json(self.path / "run.json", {**about, "status": "incomplete", "content": self.content})
 
     def open_journal(self, shard: Shard) -> Journal:
         """The journal of this process."""
@@ -124,7 +124,7 @@ class RunFolder:
     def end(self, about: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
         """Write the summary, then declare the cell complete, then drop the journals."""
         write_json(self.path / "summary.json", summary)
-        write_json(self.path / "run.json", {"status": "complete", "content": self.content, **about})
+        write_json(self.path / "run.json", {**about, "status": "complete", "content": self.content})
         for path in (self.path / "journal").glob("*.bin*"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a process of another shard may still hold its lock file there

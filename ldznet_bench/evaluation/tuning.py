@@ -53,7 +53,7 @@ def check_tunable(cell: Cell) -> None:
     Raises:
         BenchError: the cell's split is a test split, its model has binary maps, or its protocol counts at one threshold.
     """
-    split = cell.dataset.split
+    split = cell.dataset.split or ""
     if not split.startswith(_TRAIN_OR_VAL):
         raise BenchError(f"{cell.dataset.name} is a test split: a threshold tuned on it would be an oracle's.", "Tune on the val split.")
     if cell.segmenter.binary:
