@@ -1,0 +1,234 @@
+"""COCO run-length codes: in and out, byte-equal to pycocotools, and safe on codes that a user's JSON brings.
+
+A code lists the lengths of alternating runs of zeros and ones down the columns. pycocotools trusts it: a code that ends in the middle of a
+number is read past its end, and one whose runs do not fill the bitmap leaves uninitialised memory in the mask. Here every code is unpacked
+and checked with NumPy before a bitmap is made, which is also three times faster than pycocotools' decode plus the copy to row-major order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ldznet_bench.errors import BenchError, DataError
+from ldznet_bench.masks.geometry import Rle
+
+# A mask of one byte a pixel; Pillow refuses images above 1.8e8 pixels, so a larger canvas is a mistake, and refused before memory is asked for.
+MAX_PIXELS = 2**28
+_LAST_BITS = 5  # payload bits of a character
+_MORE = 0x20  # another character of the same number follows
+_FIRST_CHARACTER = 48
+_MAX_CHARACTERS = 7  # of one number: 35 bits, more than any run or difference of runs under MAX_PIXELS needs
+
+
+def check_canvas(height: int, width: int, error: type[BenchError] = DataError) -> None:
+    """Refuses a canvas without pixels, or larger than `MAX_PIXELS`, before anything of its size is allocated.
+
+    Raises:
+        BenchError: of class `error`.
+    """
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise error(
+            f"a mask of {height} rows and {width} columns was asked for; from 1 to {MAX_PIXELS} pixels are possible.",
+            "Check height and width in the annotation or the size of the run-length code.",
+        )
+
+
+def encode(mask: npt.NDArray[np.bool_]) -> Rle:
+    """The compressed code of a mask, byte for byte as ``pycocotools.mask.encode`` writes it.
+
+    Args:
+        mask: bool (h, w), h and w at least 1, in any memory order.
+    """
+    if mask.ndim != 2 or mask.size == 0:
+        raise ValueError(f"expected a non-empty (h, w) mask, got shape {mask.shape}")
+    mask = np.ascontiguousarray(mask, dtype=np.bool_)
+    height, width = mask.shape
+    return Rle(height, width, _to_string(_runs_of(mask)))
+
+
+def decode(rle: Rle, error: type[BenchError] = DataError) -> npt.NDArray[np.bool_]:
+    """The mask of a code: bool (rle.height, rle.width), C-contiguous, writable.
+
+    Raises:
+        BenchError: of class `error`, where the code is not valid (see `runs`).
+    """
+    counts = runs(rle, error)
+    toggles = _toggles(counts)
+    height, width = rle.height, rle.width
+    # Parity is carried down the columns, eight at a time: accumulating 64-bit words costs 43 µs at 640x480, bytes 650 µs.
+    padded = np.zeros((height, -(-width // 8) * 8), dtype=np.uint8)
+    column, row = np.divmod(toggles, height)
+    padded[row, column] = 1
+    padded[0, :width] = np.searchsorted(toggles, np.arange(width) * height, side="right") & 1
+    words = padded.view(np.uint64)
+    np.bitwise_xor.accumulate(words, axis=0, out=words)
+    return np.ascontiguousarray(padded[:, :width]).view(np.bool_)
+
+
+def area(rle: Rle, error: type[BenchError] = DataError) -> int:
+    """How many pixels a code covers, without making the mask.
+
+    Raises:
+        BenchError: of class `error`, where the code is not valid (see `runs`).
+    """
+    return int(runs(rle, error)[1::2].sum())
+
+
+def runs(rle: Rle, error: type[BenchError] = DataError) -> npt.NDArray[np.int64]:
+    """Lengths of the alternating runs of a code, zeros first, down the columns: int64 (m,), none negative, their sum the pixels.
+
+    Raises:
+        BenchError: of class `error`: a character that no code has, a code that is cut short, a negative run, runs that do not fill the
+            bitmap, or a bitmap without pixels or above `MAX_PIXELS`.
+    """
+    check_canvas(rle.height, rle.width, error)
+    counts = _undo_differences(_numbers(np.frombuffer(rle.counts, dtype=np.uint8), error))
+    _check_runs(counts, rle.height, rle.width, error)
+    return counts
+
+
+def from_uncompressed(counts: Any, height: int, width: int, error: type[BenchError] = DataError) -> Rle:  # noqa: ANN401 - parsed JSON
+    """The compressed code of a list of run lengths, as COCO writes its crowd regions.
+
+    Args:
+        counts: run lengths, zeros first, down the columns: a list or an array of integers.
+        height: rows of the bitmap.
+        width: columns of the bitmap.
+        error: class of the error that is raised.
+
+    Raises:
+        BenchError: of class `error`: not a list of integers, a negative run, or runs that do not fill the bitmap.
+    """
+    check_canvas(height, width, error)
+    if not isinstance(counts, list | tuple | np.ndarray) or any(isinstance(count, bool | str | bytes | list) for count in counts):
+        raise _corrupt("its counts are not a list of integers", height, width, error)
+    lengths = np.asarray(counts)
+    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
+        raise _corrupt("its counts are not a list of integers of at most 64 bits", height, width, error)
+    lengths = lengths.astype(np.int64)
+    _check_runs(lengths, height, width, error)
+    return Rle(height, width, _to_string(lengths))
+
+
+def from_coco(obj: Mapping[str, Any], height: int | None = None, width: int | None = None, error: type[BenchError] = DataError) -> Rle:
+    """The code in a COCO dict ``{"size": [h, w], "counts": …}``, checked.
+
+    Args:
+        obj: the dict; its counts are the compressed code as str or bytes, or a list of run lengths.
+        height: rows that the size must state; None takes what it states.
+        width: columns that the size must state; None takes what it states.
+        error: class of the error that is raised: `PredictionError` for what a model's author hands in.
+
+    Raises:
+        BenchError: of class `error`: no dict of that form, another size, or a code that is not valid (see `runs`).
+    """
+    stated_height, stated_width = _size(obj, error)
+    if (height is not None and stated_height != height) or (width is not None and stated_width != width):
+        raise error(
+            f"a run-length code states {stated_height} rows and {stated_width} columns where {height} and {width} are expected.",
+            "COCO sizes are [height, width]; encode the mask at the size of the annotation.",
+        )
+    counts = obj["counts"]
+    if not isinstance(counts, str | bytes):
+        return from_uncompressed(counts, stated_height, stated_width, error)
+    code = counts if isinstance(counts, bytes) else counts.encode("utf-8", "surrogatepass")
+    rle = Rle(stated_height, stated_width, code)
+    runs(rle, error)
+    return rle
+
+
+def _size(obj: Mapping[str, Any], error: type[BenchError]) -> tuple[int, int]:
+    size = obj.get("size") if isinstance(obj, Mapping) and "counts" in obj else None
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(_is_integer(side) for side in size):
+        raise error(
+            "a run-length code is not of the form {'size': [height, width], 'counts': string or list}.",
+            "Write it with pycocotools.mask.encode, its counts decoded to text.",
+        )
+    return int(size[0]), int(size[1])
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _corrupt(why: str, height: int, width: int, error: type[BenchError]) -> BenchError:
+    return error(f"a run-length code of {height} rows and {width} columns is not valid: {why}.", "Write it anew with pycocotools.mask.encode.")
+
+
+def _check_runs(counts: npt.NDArray[np.int64], height: int, width: int, error: type[BenchError]) -> None:
+    if counts.size and (counts.min() < 0 or counts.max() > height * width):
+        raise _corrupt("a run is negative or longer than the bitmap", height, width, error)
+    if (total := int(counts.sum())) != height * width:
+        raise _corrupt(f"its runs sum to {total} pixels, the bitmap has {height * width}", height, width, error)
+
+
+def _runs_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Run lengths of a C-contiguous mask. Changes down the columns are found in row-major order and sorted: no transposed copy."""
+    height, width = mask.shape
+    below = np.flatnonzero(mask[1:] != mask[:-1])
+    row, column = np.divmod(below, width)
+    across = np.flatnonzero(mask[0, 1:] != mask[-1, :-1])  # from the foot of a column to the head of the next
+    toggles = np.concatenate((column * height + row + 1, (across + 1) * height))
+    toggles.sort()
+    head = (0, 0) if mask[0, 0] else (0,)
+    return np.diff(np.concatenate((head, toggles, (mask.size,))))
+
+
+def _toggles(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Column-major positions where the value changes, ascending and distinct; runs of no length cancel out."""
+    ends = np.cumsum(counts)
+    toggles = ends[:-1]
+    if np.count_nonzero(counts[1:]) != counts.size - 1:
+        toggles, times = np.unique(toggles, return_counts=True)
+        toggles = toggles[(times & 1 == 1) & (toggles < ends[-1])]
+    return toggles
+
+
+def _numbers(code: npt.NDArray[np.uint8], error: type[BenchError]) -> npt.NDArray[np.int64]:
+    """The signed numbers that a compressed code spells, five bits a character, least significant first."""
+    digits = code - np.uint8(_FIRST_CHARACTER)  # wraps round for what lies below "0", and is refused with what lies above "o"
+    if digits.size and digits.max() > 63:
+        raise error("a run-length code holds a character that no code has.", "Write it anew with pycocotools.mask.encode.")
+    ends = np.flatnonzero(digits < _MORE)
+    if ends.size == 0 or ends[-1] != digits.size - 1:
+        raise error("a run-length code is empty or cut short.", "Write it anew with pycocotools.mask.encode.")
+    starts = np.concatenate(((0,), ends[:-1] + 1))
+    lengths = ends - starts + 1
+    longest = int(lengths.max())
+    if longest > _MAX_CHARACTERS:
+        raise error("a run-length code holds a number of more than 35 bits.", "Write it anew with pycocotools.mask.encode.")
+    numbers = np.zeros(ends.size, dtype=np.int64)
+    for place in range(longest):
+        has = np.flatnonzero(lengths > place) if place else slice(None)
+        numbers[has] |= (digits[starts[has] + place] & 0x1F).astype(np.int64) << (_LAST_BITS * place)
+    negative = digits[ends] & 0x10 != 0
+    numbers[negative] -= np.int64(1) << (_LAST_BITS * lengths[negative])
+    return numbers
+
+
+def _undo_differences(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """From the fourth on, a number is the difference to the one two before it."""
+    counts = numbers.copy()
+    np.cumsum(numbers[1::2], out=counts[1::2])
+    np.cumsum(numbers[2::2], out=counts[2::2])
+    return counts
+
+
+def _to_string(counts: npt.NDArray[np.int64]) -> bytes:
+    """Compresses run lengths: differences, then five bits a character, as few characters as hold the sign."""
+    numbers = counts.copy()
+    numbers[3:] -= counts[1:-2]
+    magnitude = numbers ^ (numbers >> 63)
+    lengths = np.ones(numbers.size, dtype=np.int64)
+    longest = 1
+    while int(magnitude.max()) >> (_LAST_BITS * longest - 1):
+        lengths += magnitude >= 1 << (_LAST_BITS * longest - 1)
+        longest += 1
+    places = np.arange(longest)
+    characters = (numbers[:, None] >> (_LAST_BITS * places)) & 0x1F
+    characters += _FIRST_CHARACTER + _MORE * (places < lengths[:, None] - 1)
+    return characters[places < lengths[:, None]].astype(np.uint8).tobytes()
