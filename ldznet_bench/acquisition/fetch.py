@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,6 +163,12 @@ class Fetcher:
         """Remove the archives that this command unpacked."""
         for path in self._fetched:
             path.unlink(missing_ok=True)
+
+    def disown(self, jobs: Sequence[Job]) -> None:
+        """Remove files that proved to be of another release, and forget their pins, so that the right ones can come."""
+        for job in jobs:
+            job.destination.unlink(missing_ok=True)
+            self.ledger.forget(self.home.relative(job.destination))
 
     def _try_mirrors(self, job: Job) -> Arrival | Refusal:
         reasons: list[tuple[Mirror, str]] = []

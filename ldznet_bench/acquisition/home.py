@@ -35,9 +35,17 @@ class Home:
         return self.root / "archives"
 
     @property
-    def ledger(self) -> Path:
-        """What arrived: sizes, hashes, mirrors; the first hash seen of each file is its pin."""
-        return self.root / "ledger"
+    def prepared(self) -> Path:
+        """Prepared sets; `ldznet_bench.datasets` writes them."""
+        return self.root / "prepared"
+
+    def ledger(self, folder: Path) -> Path:
+        """What arrived in a folder: sizes, hashes, mirrors; the first hash seen of each file is its pin."""
+        return self.root / "ledger" / f"{self.relative(folder).replace('/', '--')}.jsonl"
+
+    def listing(self, folder: Path) -> Path:
+        """What a Drive folder held when it was last asked."""
+        return self.root / "ledger" / f"{self.relative(folder).replace('/', '--')}.listing.json"
 
     def partial(self, path: Path) -> Path:
         """Where a file grows until it is whole; on the same disk, so that it can be renamed into place."""
@@ -53,8 +61,8 @@ class Home:
 
 
 def find_home(option: str | Path | None = None) -> Home:
-    """The home of ``--home``, of ``LDZNET_BENCH_HOME``, or the default one, absolute."""
-    return Home(home_folder(option).expanduser().resolve())
+    """The home of ``--home``, of ``LDZNET_BENCH_HOME``, or the default one; absolute, symbolic links left as the user wrote them."""
+    return Home(home_folder(option).expanduser().absolute())
 
 
 def _short(home: Home, path: Path) -> str:

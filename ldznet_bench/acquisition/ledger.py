@@ -84,9 +84,9 @@ class Ledger:
         return arrival
 
     def forget(self, prefix: str) -> None:
-        """Drop every path below a prefix, pins included: what comes next is trusted as the first time."""
+        """Drop a path, or every path below it, pins included: what comes next is trusted as the first time."""
         with self._lock:
-            kept = [arrival for arrival in self._lines() if not arrival.path.startswith(prefix)]
+            kept = [arrival for arrival in self._lines() if arrival.path != prefix and not arrival.path.startswith(f"{prefix}/")]
             temporary = self.path.with_name(self.path.name + ".new")
             temporary.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text("".join(json.dumps(asdict(arrival)) + "\n" for arrival in kept), encoding="utf-8")

@@ -1,51 +1,66 @@
-"""Which images a split needs, read from its annotations: thousands of small files instead of a 15 GB archive."""
+"""What a split's annotations hold: their counts, and the images they need, before a single image has been fetched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldznet_bench.datasets.counts import Found
 from ldznet_bench.datasets.jsonstream import read_array
+from ldznet_bench.datasets.refer import in_split
 from ldznet_bench.datasets.safe_pickle import load_plain_pickle
 from ldznet_bench.errors import DataError
 
-Fields = dict[str, Any]
-Listing = Callable[[Path, str | None, str], Iterator[Fields]]
-"""From (release folder, partition, split) to the fields of each needed image, once each."""
+_IMAGE_LISTS = ("image_data_split.json", "image_data_split3000.json")
 
-_IMAGE_LISTS = ("image_data_split3000.json", "image_data_split.json")
+Fields = Mapping[str, Any]
 
 
-def list_phrasecut(root: Path, partition: str | None, split: str) -> Iterator[Fields]:
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A split by its annotations alone.
+
+    Attributes:
+        found: counts, to hold against the card's.
+        images: fields of each needed image, once each, for the templates of `ImagesSpec`.
+    """
+
+    found: Found
+    images: tuple[Fields, ...]
+
+
+Listing = Callable[[Path, str | None, str], Listed]
+"""From (release folder, partition, split)."""
+
+
+def list_phrasecut(release: Path, partition: str | None, split: str) -> Listed:
     """Images of the tasks in ``refer_<split>.json``, with their ``url`` in the image list."""
     del partition
-    tasks = root / f"refer_{split}.json"
-    needed = dict.fromkeys(_whole_number(task, "image_id", tasks) for task in read_array(tasks))
-    image_list = next((root / name for name in _IMAGE_LISTS if (root / name).is_file()), root / _IMAGE_LISTS[0])
-    urls = {_whole_number(entry, "image_id", image_list): str(entry.get("url") or "") for entry in read_array(image_list)}
-    for image_id in needed:
-        yield {"image_id": image_id, "url": urls.get(image_id, "")}
-
-
-def list_refer(root: Path, partition: str | None, split: str) -> Iterator[Fields]:
-    """Images of the refs of a split; REFER's own file names in refs are wrong, the id is not.
-
-    ``test`` also means testA and testB, as in REFER's getRefIds.
-    """
-    refs = root / f"refs({partition}).p"
-    entries = load_plain_pickle(refs)
-    if not isinstance(entries, list):
-        raise DataError(f"{refs} is no list of refs.", "Fetch it again.")
+    tasks = release / f"refer_{split}.json"
     needed: dict[int, None] = {}
-    for entry in entries:
-        if not isinstance(entry, Mapping):
-            raise DataError(f"{refs} holds {type(entry).__name__} where a ref should be.", "Fetch it again.")
-        own = str(entry.get("split"))
-        if own == split or (split == "test" and "test" in own):
-            needed[_whole_number(entry, "image_id", refs)] = None
-    for image_id in needed:
-        yield {"image_id": image_id}
+    phrases = instances = 0
+    for task in read_array(tasks):
+        needed[_whole_number(task, "image_id", tasks)] = None
+        phrases += 1
+        instances += len(task.get("Polygons") or ())
+    image_list = next((release / name for name in _IMAGE_LISTS if (release / name).is_file()), release / _IMAGE_LISTS[-1])
+    urls = {_whole_number(entry, "image_id", image_list): entry.get("url") for entry in read_array(image_list)}
+    images = tuple({"image_id": image_id, "url": str(urls.get(image_id) or "")} for image_id in needed)
+    return Listed(Found(len(images), phrases, None, instances), images)
+
+
+def list_refer(folder: Path, partition: str | None, split: str) -> Listed:
+    """Images of the refs of a split. The file names that refs state are wrong; the image ids are not."""
+    path = folder / f"refs({partition}).p"
+    entries = load_plain_pickle(path)
+    if not isinstance(entries, list):
+        raise DataError(f"{path} is no list of refs.", "Fetch it again.")
+    refs = [entry for entry in entries if isinstance(entry, Mapping) and in_split(str(entry.get("split")), split)]
+    needed = dict.fromkeys(_whole_number(ref, "image_id", path) for ref in refs)
+    sentences = sum(len(ref.get("sentences") or ()) for ref in refs)
+    return Listed(Found(len(needed), sentences, len(refs), sentences), tuple({"image_id": image_id} for image_id in needed))
 
 
 LISTINGS: dict[str, Listing] = {"phrasecut": list_phrasecut, "refer": list_refer}

@@ -225,7 +225,7 @@ class RepoSpec:
     """
 
     repo: str
-    files: tuple[RepoFile | str, ...]
+    files: tuple[str | RepoFile, ...]
     path: str = "."
     revision: str = "main"
     type: Literal["model", "dataset"] = "model"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from ldznet_bench.acquisition.specs import CardFiles
 from ldznet_bench.cards import card_names, card_path, read_card
 from ldznet_bench.errors import BenchError, unknown_name
 
@@ -72,7 +72,7 @@ class DatasetCard:
         other_splits: accepted beside the normal ones, without expected counts.
         mini: True for miniatures, whose numbers must not stand beside real ones.
         bundled: folder beside the card that holds the data itself, for what ships with the package.
-        files: how to download the release: a list of mirrors, sizes and checksums. Reserved for `download`; nothing here reads it.
+        files: how to download the release; `ldznet_bench.acquisition` reads it. None where there is nothing to download.
     """
 
     family: str
@@ -90,7 +90,7 @@ class DatasetCard:
     other_splits: tuple[str, ...] = ()
     mini: bool = False
     bundled: str | None = None
-    files: Any = None
+    files: CardFiles | None = None
 
     def __post_init__(self) -> None:
         if self.splits and self.partitions:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ldznet_bench.acquisition.specs import CardFiles
 from ldznet_bench.cards import card_names, load_card
 from ldznet_bench.errors import BenchError, unknown_name
 from ldznet_bench.protocols import Status
@@ -13,7 +14,7 @@ from ldznet_bench.protocols import Status
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where weights were published. A fact about the world; nothing here downloads.
+    """Where weights were published.
 
     Attributes:
         id: short name of these weights.
@@ -21,6 +22,8 @@ class Source:
         ref: the address.
         licence: as stated by whoever published them; ``unknown`` where nobody did.
         note: what one has to know before using them.
+        download: the files and where they go below ``HOME/weights``; its root is the part's key for the part's first source, and another
+            folder for the others. None where nothing can be downloaded.
     """
 
     id: str
@@ -28,6 +31,7 @@ class Source:
     ref: str
     licence: str
     note: str = ""
+    download: CardFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,200 @@
+"""What the words after ``download`` mean: splits of datasets and files of models, each with the ``files:`` section that says how to get them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldznet_bench.acquisition.home import Home
+from ldznet_bench.acquisition.specs import CardFiles
+from ldznet_bench.cards import read_card
+from ldznet_bench.datasets.card import DatasetCard, Split, dataset_card, families
+from ldznet_bench.datasets.names import parse_name
+from ldznet_bench.errors import BenchError, unknown_name
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetTarget:
+    """Splits of one family and partition.
+
+    Attributes:
+        card: of the family.
+        files: its ``files:`` section.
+        partition: None for families that have none.
+        splits: names of splits, as the card orders them.
+    """
+
+    card: DatasetCard
+    files: CardFiles
+    partition: str | None
+    splits: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What the user would write."""
+        return f"{self.head}:{self.splits[0]}" if len(self.splits) == 1 else self.head
+
+    @property
+    def head(self) -> str:
+        """Family and partition."""
+        return self.card.family if self.partition is None else f"{self.card.family}-{self.partition}"
+
+    @property
+    def licence(self) -> str:
+        """As the card states it."""
+        return self.card.licence
+
+    @property
+    def item_splits(self) -> tuple[str, ...]:
+        """What `FileSpec.splits` is held against: with partitions ``unc`` and ``unc/testA``, without them the split."""
+        if self.partition is None:
+            return self.splits
+        return (self.partition, *(f"{self.partition}/{split}" for split in self.splits))
+
+    def folder(self, home: Home) -> Path:
+        """Where the release lies."""
+        return home.datasets / self.files.root
+
+    def full_name(self, split: str) -> str:
+        """The expanded name of one split."""
+        return f"{self.head}:{split}"
+
+    def expected(self, split: str) -> Split | None:
+        """The card's counts of a split."""
+        return self.card.expected(self.partition, split)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsTarget:
+    """One set of files that a network needs.
+
+    Attributes:
+        model: the model's name.
+        part: of its card.
+        source: id of the published weights.
+        licence: of the weights.
+        files: how to get them.
+    """
+
+    model: str
+    part: str
+    source: str
+    licence: str
+    files: CardFiles
+
+    @property
+    def name(self) -> str:
+        """What the user would write."""
+        return f"{self.model}:{self.source}"
+
+    @property
+    def item_splits(self) -> tuple[str, ...]:
+        """Weights have no splits."""
+        return ()
+
+    def folder(self, home: Home) -> Path:
+        """Where the files lie."""
+        return home.weights / self.files.root
+
+
+Target = DatasetTarget | WeightsTarget
+
+
+def find_targets(names: list[str], override: Path | None = None) -> list[Target]:
+    """What a list of names stands for, each thing once.
+
+    Args:
+        names: ``phrasecut:test``, ``refcoco`` (every split of its default partition), ``clipseg``, ``clipseg:rd16``.
+        override: the user's own card (``--card``), for the dataset or model that it names.
+
+    Raises:
+        BenchError: an unknown name (the nearest is given), or one that there is nothing to download for.
+    """
+    targets: dict[Target | str, Target] = {}
+    for name in names:
+        for target in _targets_of(name, override):
+            key = f"{type(target).__name__} {target.name}"
+            targets[key] = target
+    return list(targets.values())
+
+
+def _targets_of(name: str, override: Path | None) -> list[Target]:
+    from ldznet_bench.models.card import own_models
+
+    head = name.partition(":")[0]
+    overridden = _family_of(override)
+    known = sorted({*families(), *([overridden] if overridden else [])})
+    is_dataset = head in known or any(head.startswith(f"{family}-") for family in known)
+    if is_dataset:
+        return [_dataset_target(name, override if overridden is not None else None)]
+    models = own_models()
+    if head.partition("/")[0] in models:
+        return list(_weights_targets(name, override if overridden is None else None))
+    raise unknown_name("dataset or model", head, [*known, *models])
+
+
+def _family_of(override: Path | None) -> str | None:
+    """The dataset family of an override card; None where it is a model's card or there is none."""
+    if override is None:
+        return None
+    import yaml
+
+    try:
+        content = yaml.safe_load(override.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BenchError(f"cannot read the card {override}: {error}.", "Give the path of a YAML file in UTF-8.") from error
+    return read_card(override, DatasetCard).family if isinstance(content, dict) and "family" in content and "format" in content else None
+
+
+def _dataset_target(name: str, override: Path | None) -> DatasetTarget:
+    head, colon, _ = name.partition(":")
+    if colon:
+        parsed, card = parse_name(name, override)
+        partition, splits = parsed.partition, (str(parsed.split),)
+    else:
+        card, partition = _card_and_partition(head, override)
+        splits = tuple(card.splits_of(partition))
+    if card.bundled is not None:
+        raise BenchError(f"{card.family} comes with the package; there is nothing to download.", f"Run it: ldznet-bench run --datasets {name}")
+    if card.files is None:
+        raise BenchError(
+            f"the card of {card.family} does not say how its files are fetched.",
+            f"Get the release from {card.homepage or 'its authors'} and give --data-root, or add `files:` to a card (docs/datasets.md).",
+        )
+    return DatasetTarget(card, card.files, partition, splits)
+
+
+def _card_and_partition(head: str, override: Path | None) -> tuple[DatasetCard, str | None]:
+    if override is not None:
+        card = read_card(override, DatasetCard)
+        family = card.family
+    else:
+        family = max((family for family in families() if head == family or head.startswith(f"{family}-")), key=len)
+        card = dataset_card(family)
+    partition = head[len(family) + 1 :] or card.default_partition
+    if partition is not None and partition not in card.partitions:
+        raise unknown_name(f"partition of {family}", partition, card.partitions)
+    return card, partition
+
+
+def _weights_targets(name: str, override: Path | None) -> list[WeightsTarget]:
+    from ldznet_bench.models.card import model_card
+
+    family, colon, source = name.partition(":")
+    family = family.partition("/")[0]
+    card = model_card(family, override)
+    found = [
+        WeightsTarget(family, part, one.id, one.licence, one.download)
+        for part, about in card.parts.items()
+        for one in about.sources
+        if one.download is not None
+    ]
+    if not found:
+        raise BenchError(f"{family} has no weights to download.", f"Run it: ldznet-bench run --models {family}")
+    if colon:
+        chosen = [target for target in found if target.source == source]
+        if not chosen:
+            raise unknown_name(f"weights of {family}", source, [target.source for target in found])
+        return chosen
+    # Without a choice: the first published weights of each part.
+    return list({target.part: target for target in reversed(found)}.values())[::-1]
