@@ -105,7 +105,9 @@ def adapter_class(name: str) -> type[Adapter]:
     except (ImportError, AttributeError) as error:
         raise BenchError(f"the dataset format {name!r} ({target}) cannot be imported: {error}.", "Mend or remove that package.") from error
     if not (isinstance(found, type) and issubclass(found, Adapter)):
-        raise BenchError(f"{target}, registered as dataset format {name!r}, is no Adapter.", "It must subclass ldznet_bench.datasets.Adapter.")
+        raise BenchError(
+            f"{target}, registered as dataset format {name!r}, is no Adapter.", "It must subclass ldznet_bench.datasets.adapter.Adapter."
+        )
     return found
 
 

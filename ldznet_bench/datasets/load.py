@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldznet_bench.datasets.adapter import Adapter, Progress, Request, open_adapter
-from ldznet_bench.datasets.card import DatasetCard, Split, dataset_card, families
+from ldznet_bench.datasets.card import DatasetCard, dataset_card, families
 from ldznet_bench.datasets.names import DatasetName, parse_name
 from ldznet_bench.errors import DataError
+from ldznet_bench.places import home_folder
 from ldznet_bench.share import shared
 
 if TYPE_CHECKING:
     from ldznet_bench.datasets.store import PreparedDataset
-
-HOME_VARIABLE = "LDZNET_BENCH_HOME"
 
 
 def load_dataset(
@@ -58,13 +56,7 @@ def open_source(
     """The adapter at the release of a name, with nothing parsed yet; arguments and errors as `load_dataset`."""
     parsed, its_card = parse_name(name, card)
     root = _root(parsed, its_card, data_root)
-    return open_adapter(Request(parsed, its_card, root, home_folder(home), word_lists))
-
-
-def home_folder(home: Path | None = None) -> Path:
-    """``--home``, or LDZNET_BENCH_HOME, or ~/.cache/ldznet_bench; absolute."""
-    stated = home if home is not None else os.environ.get(HOME_VARIABLE) or Path.home() / ".cache" / "ldznet_bench"
-    return Path(stated).expanduser().absolute()
+    return open_adapter(Request(parsed, its_card, root, home_folder(home).absolute(), word_lists))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +66,39 @@ class Listed:
     Attributes:
         name: full name.
         title: for people.
-        counts: what the card expects.
+        images: how many the card expects, or None.
+        phrases: how many the card expects, or None.
         mini: a miniature.
-        bundled: ships with the package, so that it needs no data root.
+        state: ``bundled``, ``on disk``, ``not found`` (below the data root) or ``needs --data-root``.
     """
 
     name: str
     title: str
-    counts: Split
+    images: int | None
+    phrases: int | None
     mini: bool
-    bundled: bool
+    state: str
 
 
-def list_datasets() -> list[Listed]:
-    """Every split of every card, sorted by family; datasets of other packages are listed by their own cards. Reads cards only."""
-    cards = [dataset_card(family) for family in families()]
-    return [Listed(name, card.title, counts, card.mini, card.bundled is not None) for card in cards for name, counts in card.names()]
+def list_datasets(*, data_root: Path | None = None, home: Path | None = None) -> list[Listed]:
+    """Every normal split of every card, sorted by family, and whether it could be loaded from here. Reads cards only."""
+    return [
+        Listed(name, card.title, counts.images, counts.phrases, card.mini, _state(name, card, data_root, home))
+        for card in map(dataset_card, families())
+        for name, counts in card.names()
+    ]
 
 
-def is_on_disk(name: str, data_root: Path | None = None) -> bool:
-    """Whether a dataset could be loaded from here: its release is found; nothing is read."""
+def _state(name: str, card: DatasetCard, data_root: Path | None, home: Path | None) -> str:
+    if card.bundled is not None:
+        return "bundled"
+    if data_root is None:
+        return "needs --data-root"
     try:
-        open_source(name, data_root=data_root)
+        open_source(name, data_root=data_root, home=home)
     except DataError:
-        return False
-    return True
+        return "not found"
+    return "on disk"
 
 
 def _root(name: DatasetName, card: DatasetCard, data_root: Path | None) -> Path:

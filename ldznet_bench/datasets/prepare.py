@@ -151,9 +151,11 @@ class _Collector:
         position = len(self.order)
         before = self.ids.setdefault(sample.sample_id, position)
         if before != position:
+            first = self.images[self.order[before]].image_id
             raise DataError(
-                f"sample id {sample.sample_id!r} is given twice: to samples {before} and {position} of the split, counted from 0 in source order.",
-                "Ids name predictions and seed draws, so they must be unique; remove one of the two or fetch the release again.",
+                f"sample id {sample.sample_id!r} is given twice: by sample {before} (on image {first}) and by sample {position} (on image "
+                f"{sample.image_id}) of the split, counted from 0 in source order.",
+                "Ids name predictions and seed draws, so they must be unique; remove one of the two, or fetch the release again.",
             )
         row = self.rows.setdefault(sample.image_id, len(self.images))
         if row == len(self.images):

@@ -47,8 +47,7 @@ class PreparedDataset:
         fingerprint: sha256 (hex), see `ldznet_bench.datasets.fingerprint`.
         partial: what differs from the card's counts, in words; empty where nothing does. Such a set stays out of leaderboards.
         release: which older release of the split this is, by its counts; None for the current one or where it cannot be told.
-        absent_tags: tags that are unknown for every sample.
-        absent_reasons: why, by tag.
+        absent_tags: tags that are unknown for every sample (not false), each with the reason.
         found: counts.
         path: the prepared folder.
     """
@@ -64,8 +63,7 @@ class PreparedDataset:
         self.split: str | None = meta["split"]
         self.fingerprint: str = meta["fingerprint"]
         self.found = Found(**meta["counts"])
-        self.absent_reasons: dict[str, str] = meta["absent_tags"]
-        self.absent_tags: tuple[str, ...] = tuple(self.absent_reasons)
+        self.absent_tags: dict[str, str] = meta["absent_tags"]
         self.partial, self.release = differences(card.expected(self.partition, self.split), self.found)
         self._oddities: dict[str, int] = meta["oddities"]
         self._images = map_table(path / "images")
