@@ -78,7 +78,7 @@ def _at_hand(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "samples": data.n_samples,
         "partial": list(data.partial),
         "release": data.release,
-        "absent_slices": data.absent_reasons,
+        "absent_slices": {reason: [tag for tag in data.absent_tags if data.absent_tags[tag] == reason] for reason in data.absent_tags.values()},
         "oddities": data.oddities(),
         "problems": [{"image": image, "path": str(path), "problem": text} for image, path, text in data.problems()],
         **_plain(dataclasses.asdict(dataset_stats(data))),
@@ -99,7 +99,7 @@ def _text(found: dict[str, Any]) -> str:
 
 
 def _lines(key: str, value: Any, depth: int) -> str:  # noqa: ANN401 - a JSON value
-    pad, name = "  " * depth, key.replace("_", " ")
+    pad, name = "  " * depth, key
     if isinstance(value, dict):
         if _is_histogram(value):
             return f"{pad}{name}:\n" + _histogram(value, depth + 1)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ldznet_bench.cli import options
-
-if TYPE_CHECKING:
-    from ldznet_bench.datasets.load import Listed
 
 WHAT = ("models", "datasets", "protocols")
 
@@ -65,23 +62,13 @@ def _datasets(data_root: Path | None, home: Path) -> list[dict[str, Any]]:
     return [
         {
             "name": row.name,
-            "images": row.counts.images,
-            "phrases": row.counts.phrases,
-            "state": _state(row, data_root, home),
+            "images": row.images,
+            "phrases": row.phrases,
+            "state": row.state,
             "title": row.title + (" (miniature)" if row.mini else ""),
         }
-        for row in list_datasets()
+        for row in list_datasets(data_root=data_root, home=home)
     ]
-
-
-def _state(row: Listed, data_root: Path | None, home: Path) -> str:
-    from ldznet_bench.datasets.load import is_on_disk
-
-    if row.bundled:
-        return "bundled"
-    if data_root is not None:
-        return "at hand" if is_on_disk(row.name, data_root) else "not in the data root"
-    return "prepared before" if (home / "prepared" / row.name).is_dir() else "needs --data-root"
 
 
 def _protocols() -> list[dict[str, Any]]:
