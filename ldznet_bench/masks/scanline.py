@@ -8,10 +8,10 @@ of pixel (row, x) is at integer coordinates; an edge from (x1, y1) to (x0, y0), 
 right of the pixel where E > 0, left where E < 0. An edge counts to the right on rows low <= row < high and to the left on rows
 low < row <= high, with low and high its ends. A pixel is in the mask where either count is odd, or within 1e-12 of a vertex.
 
-Here each edge is intersected once with each row it meets, instead of with each pixel. The crossing tells on which side every pixel of the row
-lies, except one within rounding of it: there E itself is evaluated, so that even noise decides as in scikit-image. Each crossing becomes a
-toggle of the two parities at one pixel; sorted along the mask, with two bits of state a polygon, the toggles of up to 32 polygons are the
-boundaries of their union. No loop runs over rows, edges or polygons.
+Here each edge is intersected once with each row it meets, instead of with each pixel. The crossing tells on which side every pixel of the
+row lies, except one within rounding of it: there E itself is evaluated, so that even noise decides as in scikit-image. Each crossing
+becomes a toggle of the two parities at one pixel; sorted along the mask, with two bits of state a polygon, the toggles of up to 32 polygons
+are the boundaries of their union. No loop runs over rows, edges or polygons.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _side(edges: _Edges, edge: Ints, row: Ints, x: Floats) -> Floats:
 
 
 def _between_toggles(toggles: _Toggles, height: int, width: int) -> npt.NDArray[np.bool_]:
-    # Every row has an even number of toggles of each parity of each polygon, so beyond its end, which is the next row's start, all are even.
+    # A row has an even number of toggles of each parity of each polygon, so at its end, which is the next row's start, all are even.
     column = np.clip(toggles.column, 0, width).astype(np.int64)
     keys = ((toggles.row * width + column) << _PAYLOAD_BITS) | toggles.payload
     keys.sort()
