@@ -42,7 +42,7 @@ def read_array(path: Path) -> Iterator[Any]:
     with _open(path) as file:
         reader = _Reader(path, file)
         if reader.peek() != "[":
-            raise reader.error("a list was expected", 0)
+            raise reader.error("a list was expected", reader.pos)
         yield from reader.array("element")
         reader.end()
 
@@ -58,7 +58,7 @@ def read_arrays(path: Path) -> Iterator[tuple[str, Any]]:
     with _open(path) as file:
         reader = _Reader(path, file)
         if reader.peek() != "{":
-            raise reader.error("an object was expected", 0)
+            raise reader.error("an object was expected", reader.pos)
         for key in reader.members():
             if reader.peek() == "[":
                 for element in reader.array(f"{key} element"):
@@ -110,8 +110,8 @@ class _Reader:
                 raise self.error(f"{what}: {error.msg}", error.pos) from error
             except RecursionError as error:
                 raise self.error(f"{what} is nested too deeply", self.pos) from error
-            if end == len(self.text) and self._fill():
-                continue  # a number may go on
+            if end >= len(self.text) - _NEAR and self._fill():
+                continue  # a number may go on: "1.5e-" reads as 1.5
             self.pos = end
             return value
 

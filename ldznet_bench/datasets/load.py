@@ -30,7 +30,7 @@ def load_dataset(
 
     Args:
         name: ``phrasecut:test``, ``refcoco:testA``, ``folder:PATH``; see `ldznet_bench.datasets.names`.
-        data_root: a release, or a folder of releases; read only. Not needed for bundled sets and ``folder:``.
+        data_root: a release, or a folder of releases; read only. Not needed for bundled sets, ``folder:`` and what was downloaded.
         home: where prepared sets go; the variable LDZNET_BENCH_HOME or ~/.cache/ldznet_bench by default.
         card: the user's own card, in place of the one that comes with the package.
         word_lists: PhraseCut's ``utils/subset.py``, or a JSON of its lists, for its 13 word subsets.
@@ -55,8 +55,8 @@ def open_source(
 ) -> Adapter:
     """The adapter at the release of a name, with nothing parsed yet; arguments and errors as `load_dataset`."""
     parsed, its_card = parse_name(name, card)
-    root = _root(parsed, its_card, data_root)
-    return open_adapter(Request(parsed, its_card, root, home_folder(home).absolute(), word_lists))
+    place = home_folder(home).expanduser().absolute()
+    return open_adapter(Request(parsed, its_card, _root(parsed, its_card, data_root, place), place, word_lists))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +92,25 @@ def list_datasets(*, data_root: Path | None = None, home: Path | None = None) ->
 def _state(name: str, card: DatasetCard, data_root: Path | None, home: Path | None) -> str:
     if card.bundled is not None:
         return "bundled"
-    if data_root is None:
-        return "needs --data-root"
     try:
         open_source(name, data_root=data_root, home=home)
     except DataError:
-        return "not found"
+        return "needs --data-root" if data_root is None else "not found"
     return "on disk"
 
 
-def _root(name: DatasetName, card: DatasetCard, data_root: Path | None) -> Path:
+def _root(name: DatasetName, card: DatasetCard, data_root: Path | None, home: Path) -> Path:
+    """Where the release is looked for: the data root, or without one what `download` put under the home."""
     if name.path is not None:
         return name.path
     if card.bundled is not None:
         return shared("datasets") / card.bundled
-    if data_root is None:
-        raise DataError(
-            f"{name.full} needs its release, and no data root is given.",
-            f"Give --data-root DIR, the folder of the {card.title} release or one that holds several ({card.homepage}).",
-        )
-    return Path(data_root).expanduser().absolute()
+    if data_root is not None:
+        return Path(data_root).expanduser().absolute()
+    if (home / "datasets").is_dir():
+        return home / "datasets"
+    where = f" ({card.homepage})" if card.homepage else ""
+    raise DataError(
+        f"{name.full} needs its release, and no data root is given.",
+        f"Give --data-root DIR, the folder of the {card.title} release{where} or one that holds several.",
+    )

@@ -73,7 +73,7 @@ def source_key(adapter: Adapter) -> str:
         "store": STORE_VERSION,
         "adapter": [type(adapter).__module__, type(adapter).__qualname__, adapter.version],
         "name": request.name.full,
-        "card": card_digest(request.card),
+        "card": card_digest(dataclasses.replace(request.card, files=None)),  # another mirror is the same data
         "files": [[str(path), stat_of(path)] for path in adapter.files()],
         "root": str(request.root),
     }

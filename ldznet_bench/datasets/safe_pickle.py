@@ -305,7 +305,7 @@ def _named(data: bytes) -> str:
 
 
 def _deeper(value: Any, limit: int) -> bool:  # noqa: ANN401
-    """Whether containers nest more than `limit` deep; each container is visited once per level at most, so shared ones cost nothing."""
+    """Whether some container is reached only through more than `limit` others. Each is visited once, so shared and circular ones cost nothing."""
     seen: set[int] = set()
     level = [value]
     for _ in range(limit):
