@@ -123,6 +123,8 @@ class Segmenter(ABC):
                 raise ValueError(f"{len(padded)} pairs for a micro-batch of {self.micro_batch}")
             padded += [padded[-1]] * (self.micro_batch - len(padded))
         maps = self.decode(padded)
+        if len(maps) != len(padded):
+            raise ValueError(f"{self.name} decoded {len(padded)} pairs into {len(maps)} maps")
         return [self._score_map(value, pair) for value, pair in zip(maps, pairs, strict=False)]
 
     def _score_map(self, value: Any, pair: Pair) -> Any:  # noqa: ANN401 - an array or a tensor

@@ -33,9 +33,9 @@ def hash_files(files: Mapping[str, Path], cache: Path | None = None) -> str:
         WeightsError: a file cannot be read.
     """
     known = _read_cache(cache)
-    before = dict(known)
+    seen = dict(known)
     hashes = {name: _hash_file(path, known) for name, path in files.items()}
-    if cache is not None and known != before:
+    if cache is not None and known != seen:
         _write_cache(cache, known)
     return hashlib.sha256("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)).encode()).hexdigest()
 
@@ -125,31 +125,34 @@ def _first_line(error: Exception) -> str:
     return lines[0].rstrip(".")[:200]
 
 
-def _hash_file(path: Path, known: dict[str, str]) -> str:
+def _hash_file(path: Path, known: dict[str, list[str]]) -> str:
     try:
         stat = path.stat()
         # Content can change under an old modification time (cp -p, rsync), but not without a new change time.
-        key = f"{path.resolve()}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
-        if key not in known:
+        state = f"{stat.st_dev} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        key = str(path.resolve())
+        if known.get(key, [""])[0] != state:
             with path.open("rb") as file:
-                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                known[key] = [state, hashlib.file_digest(file, "sha256").hexdigest()]
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.", "Check the file and its permissions.") from error
-    return known[key]
+    return known[key][1]
 
 
-def _read_cache(cache: Path | None) -> dict[str, str]:
+def _read_cache(cache: Path | None) -> dict[str, list[str]]:
     if cache is None or not cache.is_file():
         return {}
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # a cache that cannot be read is no cache: the files are hashed again
-    return {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: value for key, value in content.items() if isinstance(value, list) and len(value) == 2}
 
 
-def _write_cache(cache: Path, known: dict[str, str]) -> None:
+def _write_cache(cache: Path, known: dict[str, list[str]]) -> None:
     try:
-        write_json(cache, {key: known[key] for key in sorted(known) if Path(key.split("|")[0]).exists()})
+        write_json(cache, {key: known[key] for key in sorted(known) if Path(key).exists()})
     except BenchError:
         return  # a read-only home only costs hashing again; the hash itself is right

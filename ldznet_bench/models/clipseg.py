@@ -1,0 +1,274 @@
+"""CLIPSeg through transformers' ``CLIPSegForImageSegmentation``, with the image tower run once per image instead of once per phrase.
+
+The network is transformers' own and so are its numbers: with `micro_batch` 1 logits equal those of its forward bit for bit (tests hold
+this); with more, PyTorch sums in another order and they agree to 1e-4 of their standard deviation. What is saved per phrase is the ViT-B/16
+tower (1.2 s of the 1.25 s that one pair takes on one CPU core) and, per image, the two tower layers above the last one that the decoder reads.
+
+Bits also depend on the number of threads (``OMP_NUM_THREADS``, recorded as provenance): matrix products are split among them.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor, nn
+from transformers import AutoTokenizer, CLIPSegConfig, CLIPSegForImageSegmentation
+
+from ldznet_bench.errors import BenchError, BenchWarning, WeightsError
+from ldznet_bench.models.clipseg_pixels import HfPixels, PaperPixels
+from ldznet_bench.models.devices import inference, pick_device, pick_dtype
+from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
+from ldznet_bench.models.weights import check_finite, check_shapes, hash_files, read_tensors
+
+if TYPE_CHECKING:
+    from ldznet_bench.models.load import LoadRequest
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+
+# Pairs per decoder call. On a CPU one pair at a time is the fastest (one core: 19 ms per pair alone, 27 ms in eights, whose activations leave
+# the cache), wastes nothing on padding, and makes a map's bits depend on its pair alone. A GPU is starved by one pair of 485 tokens of width 64.
+DEFAULT_MICRO_BATCH = {"cpu": 1, "cuda": 16}
+
+# Tables that transformers kept in checkpoints before 4.31 and now makes itself.
+_BUFFERS = "position_ids"
+
+Activations = tuple[Tensor, ...]
+
+
+class ClipSeg(Segmenter):
+    """CLIPSeg as a segmenter.
+
+    Attributes:
+        notes: what should be said once per run, in words, with how often it happened (distinct prompts).
+    """
+
+    output = "logits"
+
+    def __init__(
+        self,
+        name: str,
+        network: ClipSegNetwork,
+        tokenizer: Any,  # noqa: ANN401 - transformers is untyped
+        pixels: HfPixels | PaperPixels,
+        *,
+        weights: str,
+        device: torch.device,
+        precision: str = "fp32",
+        micro_batch: int | None = None,
+    ) -> None:
+        self.name = name
+        self.weights = weights
+        self.recipe = {"pixels": pixels.describe(), "prompt": "{}", "max_tokens": network.max_tokens}
+        self.device = device.type
+        self.precision = precision
+        self.micro_batch: int = micro_batch or DEFAULT_MICRO_BATCH[device.type]
+        self.notes: dict[str, int] = {}
+        self._device = device
+        self._network = network.to(device=device, dtype=pick_dtype(precision))
+        self._tokenizer = tokenizer
+        self._pixels = pixels
+
+    def encode_image(self, images: Sequence[ImageInput]) -> list[Activations]:
+        """The tower's activations that the decoder reads, reduced to its width: (1, tokens, reduce_dim) each, 0.37 MB per image in all.
+
+        One image at a time, so that an image's bits depend on it alone.
+        """
+        with inference(self.name, self.micro_batch):
+            return [self._network.tower(self._pixels(image.rgb).to(self._device)) for image in images]
+
+    def encode_text(self, prompts: Sequence[str]) -> list[Tensor]:
+        """The conditional embedding, (1, projection_dim), one prompt at a time and without padding."""
+        with inference(self.name, self.micro_batch):
+            return [self._network.text(self._tokens(prompt).to(self._device)) for prompt in prompts]
+
+    def decode(self, pairs: Sequence[Pair]) -> list[Tensor]:
+        """Logits of all pairs in one decoder call, (size, size) each on the model's grid (352 for the published weights)."""
+        if not pairs:
+            return []
+        with inference(self.name, self.micro_batch):
+            taps = zip(*(pair.image for pair in pairs), strict=True)
+            activations = tuple(torch.cat(tap) for tap in taps)
+            return list(self._network.decode(activations, torch.cat([pair.text for pair in pairs])))
+
+    def _tokens(self, prompt: str) -> Tensor:
+        """Token ids (1, n), cut to what the text encoder has positions for; the end token stays."""
+        limit = self._network.max_tokens
+        ids = self._tokenizer(prompt, truncation=True, max_length=limit)["input_ids"]
+        if len(ids) == limit and len(self._tokenizer(prompt, verbose=False)["input_ids"]) > limit:
+            self._note(f"phrases of more than {limit} tokens were cut to {limit}")
+        return torch.tensor([ids])
+
+    def _note(self, what: str) -> None:
+        self.notes[what] = self.notes.get(what, 0) + 1
+        if self.notes[what] == 1:
+            warnings.warn(f"{self.name}: {what}; this is said once.", BenchWarning, stacklevel=2)
+
+
+class ClipSegNetwork(nn.Module):
+    """transformers' network, taken apart at the seams that the sealed interface needs."""
+
+    def __init__(self, model: CLIPSegForImageSegmentation) -> None:
+        super().__init__()
+        config: Any = model.config
+        self.max_tokens = int(config.text_config.max_position_embeddings)
+        self._extract = [int(layer) for layer in config.extract_layers]
+        self._vision = model.clip.vision_model
+        self._text = model.clip.text_model
+        self._text_projection = model.clip.text_projection
+        self._decoder = model.decoder
+        # The decoder begins with one linear layer per tap, which needs no phrase: it moves to the image's side, and the decoder keeps
+        # identities in its place. (Its taps are read from the last to the first.)
+        self._reduces = self._decoder.reduces
+        self._decoder.reduces = nn.ModuleList(nn.Identity() for _ in self._extract)
+        # Nothing above the last tap is read.
+        self._vision.encoder.layers = self._vision.encoder.layers[: max(self._extract) + 1]
+        self._seen: dict[int, Tensor] = {}
+        for index in set(self._extract):
+            self._vision.encoder.layers[index].register_forward_hook(self._tap(index))
+        self.eval().requires_grad_(requires_grad=False)
+
+    def _tap(self, index: int) -> Any:  # noqa: ANN401 - a hook
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
+            self._seen[index] = output[0] if isinstance(output, tuple) else output  # transformers 4 returns a tuple
+
+        return hook
+
+    def tower(self, pixels: Tensor) -> Activations:
+        """(1, 3, size, size) pixels to one (1, tokens, reduce_dim) tensor per tap, in the order of ``extract_layers``."""
+        self._vision(pixel_values=pixels, interpolate_pos_encoding=True)
+        taps = [self._seen[index] for index in self._extract]
+        self._seen.clear()
+        return tuple(reduce(tap) for reduce, tap in zip(self._reduces, taps[::-1], strict=True))[::-1]
+
+    def text(self, ids: Tensor) -> Tensor:
+        """(1, n) token ids to the (1, projection_dim) conditional embedding."""
+        pooled = self._text(input_ids=ids, attention_mask=torch.ones_like(ids)).pooler_output
+        embedding: Tensor = self._text_projection(pooled)
+        return embedding
+
+    def decode(self, activations: Activations, conditional: Tensor) -> Tensor:
+        """(B, tokens, reduce_dim) per tap and (B, projection_dim) to (B, size, size) logits."""
+        logits: Tensor = self._decoder(activations, conditional).logits
+        return logits.reshape(len(conditional), *logits.shape[-2:])  # some versions squeeze a batch of one
+
+
+def load(request: LoadRequest) -> ClipSeg:
+    """The factory of ``baselines/clipseg.yaml``.
+
+    Raises:
+        WeightsError: the folder lacks a file, or holds weights that are damaged or of another architecture.
+        BenchError: unknown device or precision.
+    """
+    device = pick_device(request.device)
+    pick_dtype(request.precision)
+    folder = request.weights["clipseg"]
+    if not folder.is_dir():
+        raise WeightsError(f"{folder} is not a folder.", "Give the folder that save_pretrained wrote: --weights clipseg=DIR.")
+    files = _files(folder)
+    config = read_config(folder)
+    pixels = PaperPixels() if request.name.recipe == "paper" else HfPixels.from_folder(folder)
+    return ClipSeg(
+        str(request.name),
+        ClipSegNetwork(_build(config, files)),
+        _tokenizer(folder, config),
+        pixels,
+        weights=hash_files(files, request.home / "hashes.json"),
+        device=device,
+        precision=request.precision,
+        micro_batch=request.micro_batch,
+    )
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files that decide the network's output: weights (safetensors first, as transformers does), config, tokenizer.
+
+    Raises:
+        WeightsError: one is missing; it says which and what else was found.
+    """
+    weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
+    tokens = [names for names in TOKENIZER_FILES if all((folder / name).is_file() for name in names)]
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    missing += [] if weights else [" or ".join(WEIGHT_FILES)]
+    missing += [] if tokens else ["the tokenizer: tokenizer.json, or vocab.json and merges.txt"]
+    if missing:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
+        raise WeightsError(
+            f"{folder} lacks {'; '.join(missing)} (it holds {there}).",
+            "Write it with model.save_pretrained(DIR) and processor.save_pretrained(DIR).",
+        )
+    names = ("config.json", weights[0], *tokens[0])
+    extra = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    return {name: folder / name for name in (*names, *(name for name in extra if (folder / name).is_file()))}
+
+
+def read_config(folder: Path) -> CLIPSegConfig:
+    """``config.json`` as transformers' configuration.
+
+    Raises:
+        WeightsError: it is unreadable, of another model, or asks for what the decoder cannot do.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        kind = values.get("model_type")
+        if kind != "clipseg":
+            raise WeightsError(f"{path} is for a model of type {kind!r}, not 'clipseg'.", "Give the folder of a CLIPSeg model.")
+        config = CLIPSegConfig.from_dict(values)
+    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}.", "Fetch it again.") from error
+    vision: Any = config.vision_config
+    layers = vision.num_hidden_layers
+    wrong = [layer for layer in config.extract_layers if not 0 <= layer < layers]
+    if wrong or not config.extract_layers:
+        raise WeightsError(
+            f"{path}: extract_layers is {list(config.extract_layers)} but the image tower has layers 0 to {layers - 1}.",
+            "Give the config.json that belongs to the weights.",
+        )
+    return config
+
+
+def _build(config: CLIPSegConfig, files: dict[str, Path]) -> CLIPSegForImageSegmentation:
+    """The network with the file's weights in float32; nothing is initialised at random first and nothing is left over."""
+    path = next(files[name] for name in WEIGHT_FILES if name in files)
+    tensors = {name: tensor for name, tensor in read_tensors(path).items() if not name.endswith(_BUFFERS)}
+    with torch.device("meta"):
+        model = CLIPSegForImageSegmentation(config)
+    expected = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(_BUFFERS)}
+    check_shapes(tensors, expected, path, "the network of its config.json")
+    check_finite(tensors, path)
+    # Mapped tensors stay where the file has them, as in transformers: matrix products round otherwise at another alignment to 64 bytes.
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True, strict=False)
+    for name, buffer in list(model.named_buffers()):
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if not name.endswith(_BUFFERS):
+            raise BenchError(f"this version of transformers keeps a buffer {name!r} that is not known here.", "Use the pinned version.")
+        owner.position_ids = torch.arange(buffer.shape[-1]).expand((1, -1))
+    return model
+
+
+def _tokenizer(folder: Path, config: CLIPSegConfig) -> Any:  # noqa: ANN401 - transformers is untyped
+    """The folder's tokenizer, held against the text encoder.
+
+    Raises:
+        WeightsError: it cannot be read, or belongs to another model: the encoder would read the wrong token as the end.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"the tokenizer in {folder} cannot be read: {error}.", "Fetch its files again.") from error
+    text: Any = config.text_config
+    # 2 is the end token that transformers wrote into configs before 4.31; it then looks for the highest id instead.
+    if len(tokenizer) > text.vocab_size or text.eos_token_id not in (2, tokenizer.eos_token_id):
+        raise WeightsError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens and ends phrases with id {tokenizer.eos_token_id}; "
+            f"config.json says {text.vocab_size} and {text.eos_token_id}.",
+            "Give the tokenizer that belongs to the weights.",
+        )
+    return tokenizer
