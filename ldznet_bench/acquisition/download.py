@@ -43,7 +43,6 @@ class Options:
         keep_archives: leave archives in the home after unpacking.
         allow_partial: go on with fewer images or other counts than the card's.
         workers: files at once.
-        card: the user's own card, which preparing must see, too.
     """
 
     by_hand: tuple[Path, ...] = ()
@@ -51,7 +50,6 @@ class Options:
     keep_archives: bool = False
     allow_partial: bool = False
     workers: int = FILE_WORKERS
-    card: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ class Download:
         if images is None or self.options.allow_partial:
             return
         for split in target.splits:
-            listed = self._listed(target, split)
+            listed = self.listed(target, split)
             if not differences(target.expected(split), listed.found)[0]:
                 continue
             jobs = [job for job, _ in image_jobs(self.fetcher, images, listed.images)]
@@ -186,7 +184,7 @@ class Download:
             return
         refusals: list[Refusal] = []
         for split in target.splits:
-            jobs = image_jobs(self.fetcher, images, self._listed(target, split).images)
+            jobs = image_jobs(self.fetcher, images, self.listed(target, split).images)
             self._note(take_by_hand(self.fetcher, [job for job, _ in jobs], pool))
             refusals += fetch_images(self.fetcher, images, jobs)
         if refusals and not self.options.allow_partial:
@@ -240,7 +238,8 @@ class Download:
         if refused:
             raise DataError(f"{len(refused)} of the files are not whole: {'; '.join(refused[:5])}.", "Fetch them again.")
 
-    def _listed(self, target: DatasetTarget, split: str) -> Listed:
+    def listed(self, target: DatasetTarget, split: str) -> Listed:
+        """Counts and images of a split, from its annotations."""
         images = target.files.images
         if images is None:
             raise TypeError(target.name)
@@ -260,14 +259,14 @@ class Download:
         if any(self.fetcher.present(job) is None for job in self.jobs):
             return None
         images = target.files.images
-        jobs = {job for split in target.splits for job, _ in image_jobs(self.fetcher, images, self._listed(target, split).images)}
+        jobs = {job for split in target.splits for job, _ in image_jobs(self.fetcher, images, self.listed(target, split).images)}
         return sum(self.fetcher.present(job) is None for job in jobs)
 
     def _prepare(self, target: DatasetTarget, split: str, stage: Stage) -> Prepared:
         from ldznet_bench.datasets.load import load_dataset
 
         name = target.full_name(split)
-        data = load_dataset(name, data_root=self.home.datasets, home=self.home.root, card=self.options.card, progress=stage)
+        data = load_dataset(name, data_root=self.home.datasets, home=self.home.root, card=target.override, progress=stage)
         if data.partial and not self.options.allow_partial:
             raise count_refusal(target, split, data.found, sum(image.sha256 is not None for image in data.images()))
         problems = data.problems()

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ldznet_bench.acquisition.failures import MirrorFailure
 from ldznet_bench.acquisition.network import Network
 from ldznet_bench.acquisition.pages import explain_page, folder_entries
-from ldznet_bench.acquisition.sources import drive_folder_address
+from ldznet_bench.acquisition.sources import Source, drive_folder_address
 from ldznet_bench.acquisition.specs import FileSpec, Mirror, check_drive_id, check_relative
 from ldznet_bench.acquisition.transfer import fetch_page
 from ldznet_bench.atomic import write_json
@@ -83,7 +83,7 @@ def recall_listing(path: Path) -> list[FolderFile]:
 
 def _entries(network: Network, folder_id: str) -> list[tuple[str, str, bool]]:
     address = drive_folder_address(folder_id)
-    page = fetch_page(network, address)
+    page, _ = fetch_page(network, Source(address, address))
     entries = folder_entries(page)
     if not entries and b"flip-entr" not in page:
         raise MirrorFailure(explain_page(page, address, address, {}))

@@ -20,9 +20,11 @@ from ldznet_bench.acquisition.archives import open_archive
 from ldznet_bench.acquisition.content import fault_of
 from ldznet_bench.acquisition.failures import ArchiveError, MirrorFailure
 from ldznet_bench.acquisition.home import Home
+from ldznet_bench.acquisition.hub_tree import find_on_hub
 from ldznet_bench.acquisition.ledger import Arrival, Ledger
 from ldznet_bench.acquisition.network import Network
 from ldznet_bench.acquisition.part import CHUNK_BYTES, Part, flush_folder
+from ldznet_bench.acquisition.refer_parquet import take_from_parquet
 from ldznet_bench.acquisition.sources import hub_cached, source_of
 from ldznet_bench.acquisition.specs import CardFiles, FileSpec, Mirror
 from ldznet_bench.acquisition.transfer import Expected, transfer
@@ -129,11 +131,13 @@ class Fetcher:
             return known
         if not job.destination.is_file():
             return None
-        fault, sha256 = check_file(job.destination, self._expected(job))
+        last = self.ledger.last(name)
+        was = Expected(job.spec.content, job.spec.size, job.spec.sha256 or (last.sha256 if last else None))
+        fault, sha256 = check_file(job.destination, was)
         if fault is not None:
             self.watcher.said(f"{name} is here but not right ({fault}); it is fetched again")
             return None
-        return self.ledger.record(name, job.destination, sha256, known.mirror if known else "found in place")
+        return self.ledger.record(name, job.destination, sha256, last.mirror if last else "found in place")
 
     def get(self, job: Job) -> Arrival | Refusal:
         """Have a file: find it, wait for another process that is fetching it, or fetch it.
@@ -192,6 +196,10 @@ class Fetcher:
             return self.take(job, cached)
         if self.network.offline:
             raise MirrorFailure("the network is switched off (--offline)")
+        if mirror.refer_parquet is not None:
+            return take_from_parquet(self, job, mirror.refer_parquet)
+        if mirror.hub is not None and mirror.hub.is_pattern:
+            mirror = Mirror(hub=find_on_hub(self.network, mirror.hub))
         part = Part(self.home.partial(job.destination), self.chunk)
         try:
             return self._from_network(job, mirror, part)
@@ -234,11 +242,19 @@ class Fetcher:
         Raises:
             MirrorFailure: no mirror gives it.
         """
-        job = self.job(self.files.file(path))
+        return self.borrow(self.files.file(path))
+
+    def borrow(self, spec: FileSpec) -> Path:
+        """Have a file that others are made from, for as long as the command lasts.
+
+        Raises:
+            MirrorFailure: no mirror gives it.
+        """
+        job = self.job(spec)
         got = self.get(job)
         if isinstance(got, Refusal):
             told = "; ".join(f"{mirror.label}: {reason}" for mirror, reason in got.reasons)
-            raise MirrorFailure(f"the archive {path} cannot be had ({told})")
+            raise MirrorFailure(f"{spec.path} cannot be had ({told})")
         with self._guard:
             self._fetched.add(job.destination)
         return job.destination
@@ -253,13 +269,19 @@ class Fetcher:
             shutil.copyfile(file, staged)
             return self.accept(job, staged)
 
-    def accept(self, job: Job, staged: Path) -> str:
+    def accept(self, job: Job, staged: Path, derived: bool = False) -> str:
         """Check a staged file and rename it into place; returns its sha256.
+
+        Args:
+            job: the file.
+            staged: where it is.
+            derived: it was written here from another form, so that its hash is not the original's.
 
         Raises:
             MirrorFailure: it is not right.
         """
-        fault, sha256 = check_file(staged, self._expected(job), self._pinned(job))
+        expected = Expected(job.spec.content) if derived else self._expected(job)
+        fault, sha256 = check_file(staged, expected, self._pinned(job))
         if fault is not None:
             raise MirrorFailure(fault)
         if not job.light:

@@ -10,8 +10,10 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from ldznet_bench.acquisition.specs import DERIVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,16 @@ class Ledger:
         state = file.stat()
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         arrival = Arrival(path, state.st_size, sha256, state.st_mtime_ns, mirror, now)
+        self._append(arrival)
+        return arrival
+
+    def doubt(self, path: str) -> None:
+        """A file proved damaged although size and time are right: it will be hashed, and fetched again, before it is trusted."""
+        arrival = self.last(path)
+        if arrival is not None:
+            self._append(replace(arrival, modified=-1))
+
+    def _append(self, arrival: Arrival) -> None:
         line = json.dumps(asdict(arrival), ensure_ascii=True) + "\n"
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +93,6 @@ class Ledger:
             finally:
                 os.close(descriptor)
             self._note(arrival)
-        return arrival
 
     def forget(self, prefix: str) -> None:
         """Drop a path, or every path below it, pins included: what comes next is trusted as the first time."""
@@ -106,7 +117,8 @@ class Ledger:
         return arrival if (state.st_size, state.st_mtime_ns) == (arrival.size, arrival.modified) else None
 
     def _note(self, arrival: Arrival) -> None:
-        self._first.setdefault(arrival.path, arrival)
+        if arrival.mirror != DERIVED:
+            self._first.setdefault(arrival.path, arrival)
         self._last[arrival.path] = arrival
 
     def _refresh(self) -> None:

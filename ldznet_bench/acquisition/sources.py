@@ -136,19 +136,44 @@ def drive_endpoint() -> str:
 
 def hub_cached(file: HubFile) -> Path | None:
     """The file in huggingface_hub's own cache (``HF_HOME``), if another program has fetched it already."""
+    if file.is_pattern:
+        return None
     from huggingface_hub import try_to_load_from_cache  # 0.3 s, only where a hub file is wanted
 
     found = try_to_load_from_cache(file.repo, file.path, revision=file.revision, repo_type=file.type)
     return Path(found) if isinstance(found, str) and Path(found).is_file() else None
 
 
+def hub_tree_address(repo: str, repo_type: str, revision: str) -> str:
+    """Where the Hub lists the files of a repository.
+
+    Raises:
+        MirrorFailure: the Hub is switched off.
+    """
+    from huggingface_hub import constants
+
+    _check_hub_is_on()
+    return f"{constants.ENDPOINT}/api/{repo_type}s/{quote(repo)}/tree/{quote(revision, safe='')}?recursive=true"
+
+
+def hub_token() -> AuthBase | None:
+    """The user's token, as huggingface_hub finds it; None where there is none, so that ``.netrc`` has its turn."""
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    headers = build_hf_headers(library_name="ldznet-bench")
+    return _Bearer(headers) if any(name.lower() == "authorization" for name in headers) else None
+
+
 def _hub_source(file: HubFile) -> HubSource:
     from huggingface_hub import constants, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    _check_hub_is_on()
+    url = hf_hub_url(file.repo, file.path, repo_type=file.type, revision=file.revision, endpoint=constants.ENDPOINT)
+    return HubSource(f"hub:{file.type}:{file.repo}@{file.revision}/{file.path}", url, hub_token(), file.repo_page)
+
+
+def _check_hub_is_on() -> None:
+    from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise MirrorFailure("HF_HUB_OFFLINE is set, and the file is not in the Hugging Face cache")
-    url = hf_hub_url(file.repo, file.path, repo_type=file.type, revision=file.revision)
-    headers = build_hf_headers(library_name="ldznet-bench")
-    auth = _Bearer(headers) if any(name.lower() == "authorization" for name in headers) else None
-    return HubSource(f"hub:{file.type}:{file.repo}@{file.revision}/{file.path}", url, auth, file.repo_page)

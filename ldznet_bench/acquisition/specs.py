@@ -36,6 +36,9 @@ _KIND_BY_SUFFIX: dict[str, Kind] = {
     **dict.fromkeys((".safetensors",), "safetensors"),
     **dict.fromkeys((".txt", ".py", ".md", ".csv"), "text"),
 }
+DERIVED = "huggingface.co (parquet)"
+"""Label of files that are written here from another form; their hash pins nothing."""
+_MIRROR_KINDS = ("https", "drive", "hub", "web_archive", "member", "refer_parquet")
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DRIVE_ID = re.compile(r"[A-Za-z0-9_-]{10,128}")
@@ -47,7 +50,7 @@ class HubFile:
 
     Attributes:
         repo: ``owner/name``.
-        path: of the file in the repository.
+        path: of the file in the repository; ``**/name`` is the one file of that name, in whatever folder.
         revision: branch, tag or commit.
         type: ``model`` or ``dataset``.
     """
@@ -56,6 +59,11 @@ class HubFile:
     path: str
     revision: str = "main"
     type: Literal["model", "dataset"] = "model"
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the repository must be listed to know the path."""
+        return self.path.startswith("**/")
 
     @property
     def repo_page(self) -> str:
@@ -95,6 +103,19 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferParquet:
+    """A dataset repository on the Hub that holds REFER's refs and annotations as parquet, from which REFER's two files are written anew.
+
+    Attributes:
+        repo: ``owner/name``.
+        revision: branch, tag or commit.
+    """
+
+    repo: str
+    revision: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     """One place where a file can be had; exactly one attribute is given.
 
@@ -104,6 +125,7 @@ class Mirror:
         hub: a file of a Hugging Face repository.
         web_archive: a capture of the Wayback Machine.
         member: a file inside another file of the card.
+        refer_parquet: REFER's refs and annotations in another form.
     """
 
     https: str | None = None
@@ -111,11 +133,12 @@ class Mirror:
     hub: HubFile | None = None
     web_archive: Capture | None = None
     member: Member | None = None
+    refer_parquet: ReferParquet | None = None
 
     def __post_init__(self) -> None:
-        given = [kind for kind in ("https", "drive", "hub", "web_archive", "member") if getattr(self, kind) is not None]
+        given = [kind for kind in _MIRROR_KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(f"a mirror is exactly one of https, drive, hub, web_archive, member; this one is {' and '.join(given) or 'none'}")
+            raise ValueError(f"a mirror is exactly one of {', '.join(_MIRROR_KINDS)}; this one is {' and '.join(given) or 'none'}")
         if self.https is not None and not self.https.startswith(("https://", "http://")):
             raise ValueError(f"{self.https!r} is no http(s) address")
         if self.drive is not None:
@@ -128,6 +151,8 @@ class Mirror:
             return urlsplit(self.https).netloc
         if self.drive is not None:
             return "drive.google.com"
+        if self.refer_parquet is not None:
+            return DERIVED
         if self.hub is not None:
             return "huggingface.co"
         return "web.archive.org" if self.web_archive is not None else "archive"
@@ -139,8 +164,10 @@ class Mirror:
             return self.https
         if self.drive is not None:
             return f"https://drive.google.com/file/d/{self.drive}/view"
+        if self.refer_parquet is not None:
+            return f"https://huggingface.co/datasets/{self.refer_parquet.repo}"
         if self.hub is not None:
-            return f"{self.hub.repo_page}/blob/{self.hub.revision}/{self.hub.path}"
+            return f"{self.hub.repo_page}/{'tree' if self.hub.is_pattern else 'blob'}/{self.hub.revision}/{self.hub.path.removeprefix('**/')}"
         if self.web_archive is not None:
             return f"https://web.archive.org/web/{self.web_archive.at}/{self.web_archive.url}"
         return f"{self.member.path} in {self.member.of}" if self.member is not None else ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from ldznet_bench.acquisition.home import Home
 from ldznet_bench.acquisition.specs import CardFiles
-from ldznet_bench.cards import read_card
 from ldznet_bench.datasets.card import DatasetCard, Split, dataset_card, families
 from ldznet_bench.datasets.names import parse_name
 from ldznet_bench.errors import BenchError, unknown_name
@@ -22,12 +24,14 @@ class DatasetTarget:
         files: its ``files:`` section.
         partition: None for families that have none.
         splits: names of splits, as the card orders them.
+        override: the user's own card, where there is one; preparing must see it, too.
     """
 
     card: DatasetCard
     files: CardFiles
     partition: str | None
     splits: tuple[str, ...]
+    override: Path | None = None
 
     @property
     def name(self) -> str:
@@ -100,59 +104,65 @@ class WeightsTarget:
 Target = DatasetTarget | WeightsTarget
 
 
-def find_targets(names: list[str], override: Path | None = None) -> list[Target]:
+def find_targets(names: Sequence[str], cards: Sequence[Path] = ()) -> list[Target]:
     """What a list of names stands for, each thing once.
 
     Args:
         names: ``phrasecut:test``, ``refcoco`` (every split of its default partition), ``clipseg``, ``clipseg:rd16``.
-        override: the user's own card (``--card``), for the dataset or model that it names.
+        cards: the user's own cards (``--card``), each for the dataset family or model that it names.
 
     Raises:
         BenchError: an unknown name (the nearest is given), or one that there is nothing to download for.
     """
-    targets: dict[Target | str, Target] = {}
+    overrides = _overrides(cards)
+    targets: dict[tuple[type, str], Target] = {}
     for name in names:
-        for target in _targets_of(name, override):
-            key = f"{type(target).__name__} {target.name}"
-            targets[key] = target
+        for target in _targets_of(name, overrides):
+            targets[type(target), target.name] = target
     return list(targets.values())
 
 
-def _targets_of(name: str, override: Path | None) -> list[Target]:
+def _targets_of(name: str, overrides: Mapping[str, Path]) -> list[Target]:
     from ldznet_bench.models.card import own_models
 
     head = name.partition(":")[0]
-    overridden = _family_of(override)
-    known = sorted({*families(), *([overridden] if overridden else [])})
-    is_dataset = head in known or any(head.startswith(f"{family}-") for family in known)
-    if is_dataset:
-        return [_dataset_target(name, override if overridden is not None else None)]
     models = own_models()
-    if head.partition("/")[0] in models:
-        return list(_weights_targets(name, override if overridden is None else None))
-    raise unknown_name("dataset or model", head, [*known, *models])
+    model = head.partition("/")[0]
+    if model in models:
+        return list(_weights_targets(name, overrides.get(model)))
+    known = [family for family in {*families(), *overrides} if family not in models]
+    family = max((family for family in known if head == family or head.startswith(f"{family}-")), key=len, default=None)
+    if family is None:
+        raise unknown_name("dataset or model", head, [*known, *models])
+    return [_dataset_target(name, family, overrides.get(family))]
 
 
-def _family_of(override: Path | None) -> str | None:
-    """The dataset family of an override card; None where it is a model's card or there is none."""
-    if override is None:
-        return None
-    import yaml
+def _overrides(cards: Sequence[Path]) -> dict[str, Path]:
+    """Dataset family or model name -> the user's card for it."""
+    found = {}
+    for path in cards:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise BenchError(f"cannot read the card {path}: {error}.", "Give the path of a YAML file in UTF-8.") from error
+        name = (content.get("family") if "format" in content else content.get("name")) if isinstance(content, dict) else None
+        if not name:
+            raise BenchError(f"the card {path} names no dataset family and no model.", "Copy a card that comes with the package and change it.")
+        found[str(name)] = path
+    return found
 
-    try:
-        content = yaml.safe_load(override.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BenchError(f"cannot read the card {override}: {error}.", "Give the path of a YAML file in UTF-8.") from error
-    return read_card(override, DatasetCard).family if isinstance(content, dict) and "family" in content and "format" in content else None
 
-
-def _dataset_target(name: str, override: Path | None) -> DatasetTarget:
+def _dataset_target(name: str, family: str, override: Path | None) -> DatasetTarget:
     head, colon, _ = name.partition(":")
+    splits: tuple[str, ...]
     if colon:
         parsed, card = parse_name(name, override)
         partition, splits = parsed.partition, (str(parsed.split),)
     else:
-        card, partition = _card_and_partition(head, override)
+        card = dataset_card(family, override)
+        partition = head[len(family) + 1 :] or card.default_partition
+        if partition is not None and partition not in card.partitions:
+            raise unknown_name(f"partition of {family}", partition, card.partitions)
         splits = tuple(card.splits_of(partition))
     if card.bundled is not None:
         raise BenchError(f"{card.family} comes with the package; there is nothing to download.", f"Run it: ldznet-bench run --datasets {name}")
@@ -161,20 +171,7 @@ def _dataset_target(name: str, override: Path | None) -> DatasetTarget:
             f"the card of {card.family} does not say how its files are fetched.",
             f"Get the release from {card.homepage or 'its authors'} and give --data-root, or add `files:` to a card (docs/datasets.md).",
         )
-    return DatasetTarget(card, card.files, partition, splits)
-
-
-def _card_and_partition(head: str, override: Path | None) -> tuple[DatasetCard, str | None]:
-    if override is not None:
-        card = read_card(override, DatasetCard)
-        family = card.family
-    else:
-        family = max((family for family in families() if head == family or head.startswith(f"{family}-")), key=len)
-        card = dataset_card(family)
-    partition = head[len(family) + 1 :] or card.default_partition
-    if partition is not None and partition not in card.partitions:
-        raise unknown_name(f"partition of {family}", partition, card.partitions)
-    return card, partition
+    return DatasetTarget(card, card.files, partition, splits, override)
 
 
 def _weights_targets(name: str, override: Path | None) -> list[WeightsTarget]:

@@ -105,8 +105,8 @@ def transfer(network: Network, source: Source, expected: Expected, part: Part, a
     raise MirrorFailure(f"{broken.reason} (given up after {_MAX_ATTEMPTS} attempts)")
 
 
-def fetch_page(network: Network, url: str) -> bytes:
-    """A web page, at most 16 times `PAGE_BYTES` of it.
+def fetch_page(network: Network, source: Source) -> tuple[bytes, str | None]:
+    """A page or an answer of an interface, at most 16 times `PAGE_BYTES` of it, and the address of the next one, if it names one.
 
     Raises:
         MirrorFailure: as `transfer`.
@@ -114,14 +114,14 @@ def fetch_page(network: Network, url: str) -> bytes:
     idle = 0
     while True:
         try:
-            with network.get(url) as response:
-                _judge_status(network, response, Source(url, url))
-                return _read_up_to(network, response, 16 * PAGE_BYTES)
+            with network.get(source.url, auth=source.auth) as response:
+                _judge_status(network, response, source)
+                return _read_up_to(network, response, 16 * PAGE_BYTES), response.links.get("next", {}).get("url")
         except Broken as broken:
             idle += 1
             if idle > network.policy.retries:
                 raise MirrorFailure(f"{broken.reason} (given up after {idle} attempts)") from broken
-            _wait(network, Source(url, url), broken, idle)
+            _wait(network, source, broken, idle)
 
 
 class _WrongRange(Exception):  # noqa: N818 - a signal within this file

@@ -45,7 +45,7 @@ def fetcher_of(home: Home) -> Callable[..., Fetcher]:
         files = CardFiles("release", tuple(items), **sections)  # type: ignore[arg-type]
         network = Network(policy, offline)
         folder = home.datasets / files.root
-        return Fetcher(home, files, folder, network, Ledger(home.ledger / "release.jsonl"), Notes(), preference or Preference(), chunk=1 << 16)
+        return Fetcher(home, files, folder, network, Ledger(home.ledger(folder)), Notes(), preference or Preference(), chunk=1 << 16)
 
     return make
 
