@@ -149,7 +149,8 @@ class _Reader:
         before = self.text[:pos]
         line = self.lines + before.count("\n") + 1
         column = (pos - before.rfind("\n") - 1 if "\n" in before else self.column + pos) + 1
-        ended = "the file ends too early" if pos >= len(self.text.rstrip(_SPACE)) else "not valid JSON"
+        cut = "Unterminated" in what or pos >= len(self.text.rstrip(_SPACE))
+        ended = "the file ends too early" if cut else "not valid JSON"
         return DataError(f"{self.path}, line {line}, column {column}: {ended} ({what}).", _REMEDY)
 
     def _take(self, choices: str, what: str) -> str:

@@ -117,9 +117,8 @@ def _from_python(path: Path) -> dict[str, list[str]]:
     for name, node in _assignments(tree):
         value = _literal(node, names)
         names[name] = value
-        for key, words in value.items() if isinstance(value, dict) else [("", value)]:
-            if _is_words(words):
-                found[f"{name}.{key}" if key else name] = list(words)
+        inner = {f"{name}.{key}": words for key, words in value.items() if _is_words(words)} if isinstance(value, dict) else {}
+        found |= {key: list(words) for key, words in (inner or {name: value}).items() if _is_words(words)}
     return found
 
 
