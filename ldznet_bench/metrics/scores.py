@@ -7,7 +7,7 @@ counts are integers, and means over samples are exact until one last division (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ from ldznet_bench.protocols import Protocol
 from ldznet_bench.records import Record
 
 Float64Array = npt.NDArray[np.float64]
-_CELLS = 1 << 20  # ratios held at once while looking for the best mean IoU: 8 MB
+_CELLS = 1 << 18  # histogram bins looked at together: 1 MB of each kind, which stays in the cache while it is taken, checked and summed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +36,7 @@ class Columns:
         pred_area: int64 (n,).
         hist_fg: int32 (n, K + 1), or None where the protocol has no grid.
         hist_bg: int32 (n, K + 1), or None.
+        hist_rows: which rows of the histograms belong to the samples; None where all do, in order. It spares slices a copy.
     """
 
     intersection: Int64Array
@@ -44,6 +45,7 @@ class Columns:
     pred_area: Int64Array
     hist_fg: Int32Array | None = None
     hist_bg: Int32Array | None = None
+    hist_rows: npt.NDArray[np.intp] | None = None
 
     @classmethod
     def from_records(cls, records: Sequence[Record]) -> Self:
@@ -70,15 +72,27 @@ class Columns:
         return len(self.intersection)
 
     def take(self, rows: npt.NDArray[Any]) -> Self:
-        """The columns of some samples: a boolean mask or indices."""
+        """The columns of some samples: a boolean mask or indices. Histograms are not copied."""
+        hist_rows = np.arange(len(self)) if self.hist_rows is None else self.hist_rows
         return type(self)(
             self.intersection[rows],
             self.union[rows],
             self.gt_area[rows],
             self.pred_area[rows],
-            None if self.hist_fg is None else self.hist_fg[rows],
-            None if self.hist_bg is None else self.hist_bg[rows],
+            self.hist_fg,
+            self.hist_bg,
+            hist_rows[rows],
         )
+
+    def blocks(self) -> Iterator[tuple[slice, Int32Array, Int32Array]]:
+        """Histograms of a few samples at a time: which samples (a slice), and their int32 (m, K + 1) histograms; nothing without any."""
+        if self.hist_fg is None or self.hist_bg is None:
+            return
+        step = max(1, _CELLS // self.hist_fg.shape[1])
+        for start in range(0, len(self), step):
+            samples = slice(start, start + step)
+            rows = samples if self.hist_rows is None else self.hist_rows[samples]
+            yield samples, self.hist_fg[rows], self.hist_bg[rows]
 
 
 def sample_iou(intersection: Int64Array, union: Int64Array, protocol: Protocol) -> Float64Array:
@@ -134,6 +148,8 @@ class Accumulator:
         self.pooled: tuple[Int64Array, Int64Array] | None = None
         self.curve: ExactMean | None = None
         self._above = self._bins_above(protocol.threshold if threshold is None else threshold)
+        # Histograms of native@1 are 51 KB a sample: they are not read for binary maps, whose AP is None whatever they say.
+        self._counts_at_thresholds = protocol.grid is not None and (dense or not _BEST.keys().isdisjoint(protocol.metrics))
 
     def add(self, columns: Columns) -> None:
         """Takes in the statistics of samples, in any order and batching.
@@ -155,7 +171,7 @@ class Accumulator:
             # A ratio of integers of under 2**50 is never so near to a level that rounding could put it on the other side.
             above = iou > level / 100 if protocol.strict_precision else iou >= level / 100
             self.passes[level] += int(np.count_nonzero(above))
-        if protocol.grid is not None:
+        if self._counts_at_thresholds:
             self._add_histograms(columns)
 
     def result(self) -> dict[str, float | None]:
@@ -180,35 +196,37 @@ class Accumulator:
         return slice(index + 1, None) if on_grid else None
 
     def _add_histograms(self, columns: Columns) -> None:
-        if columns.hist_fg is None or columns.hist_bg is None:
+        if columns.hist_fg is None:
             if self.dense or self.pooled is not None:
                 raise ValueError(f"{self.protocol.full_name} counts at thresholds, but some samples come without histograms")
             return
-        self._check(columns, columns.hist_fg, columns.hist_bg)
-        sums = columns.hist_fg.sum(axis=0, dtype=np.int64), columns.hist_bg.sum(axis=0, dtype=np.int64)
-        self.pooled = sums if self.pooled is None else (self.pooled[0] + sums[0], self.pooled[1] + sums[1])
-        if "miou_best" in self.protocol.metrics:
-            self._add_curve(columns.hist_fg, columns.hist_bg)
-
-    def _check(self, columns: Columns, hist_fg: Int32Array, hist_bg: Int32Array) -> None:
-        if self._above is None:
-            return
-        fg, bg = (hist[:, self._above].sum(axis=1, dtype=np.int64) for hist in (hist_fg, hist_bg))
-        wrong = np.count_nonzero((fg != columns.intersection) | (fg + bg != columns.pred_area))
+        bins = columns.hist_fg.shape[1]
+        fg, bg = (np.zeros(bins, dtype=np.int64), np.zeros(bins, dtype=np.int64)) if self.pooled is None else self.pooled
+        wrong = 0
+        for samples, hist_fg, hist_bg in columns.blocks():
+            wrong += self._contradictions(columns, samples, hist_fg, hist_bg)
+            fg += hist_fg.sum(axis=0, dtype=np.int64)
+            bg += hist_bg.sum(axis=0, dtype=np.int64)
+            if "miou_best" in self.protocol.metrics:
+                self._add_curve(hist_fg, hist_bg)
         if wrong:
             raise RunError(
-                f"{wrong} of {len(columns)} records hold areas that do not follow from their own threshold counts",
+                f"{wrong} of {len(columns)} records hold areas that do not follow from their own threshold counts.",
                 "They were made at another threshold than the run states: give that one, or run the cell anew.",
             )
+        self.pooled = fg, bg
+
+    def _contradictions(self, columns: Columns, samples: slice, hist_fg: Int32Array, hist_bg: Int32Array) -> int:
+        if self._above is None:
+            return 0
+        fg, bg = (hist[:, self._above].sum(axis=1, dtype=np.int64) for hist in (hist_fg, hist_bg))
+        return int(np.count_nonzero((fg != columns.intersection[samples]) | (fg + bg != columns.pred_area[samples])))
 
     def _add_curve(self, hist_fg: Int32Array, hist_bg: Int32Array) -> None:
-        n_thresholds = hist_fg.shape[1] - 1
+        tp, fp, fn, _ = counts_from_histograms(hist_fg, hist_bg)
         if self.curve is None:
-            self.curve = ExactMean(n_thresholds)
-        rows = max(1, _CELLS // n_thresholds)
-        for start in range(0, len(hist_fg), rows):
-            tp, fp, fn, _ = counts_from_histograms(hist_fg[start : start + rows], hist_bg[start : start + rows])
-            self.curve.add(sample_iou(tp, tp + fp + fn, self.protocol))
+            self.curve = ExactMean(tp.shape[1])
+        self.curve.add(sample_iou(tp, tp + fp + fn, self.protocol))
 
     def pooled_counts(self) -> Counts | None:
         """Counts at every threshold, summed over samples; None without histograms."""

@@ -12,7 +12,13 @@ from ldznet_bench.metrics.counts import binarise, counts_from_histograms, histog
 from ldznet_bench.protocols import CLIPSEG_GRID, LOGIT_GRID
 
 THRESHOLDS = CLIPSEG_GRID.thresholds()
-GRIDS = {"linear": THRESHOLDS, "logit": LOGIT_GRID.thresholds(), "one": np.float32([0.5]), "wide": np.float32([-1, 0, 1, 2])}
+GRIDS = {
+    "linear": THRESHOLDS,
+    "logit": LOGIT_GRID.thresholds(),
+    "one": np.float32([0.5]),
+    "wide": np.float32([-1, 0, 1, 2]),
+    "to 1": np.float32([0.5, 1]),
+}
 
 # Values at which an implementation slips: the thresholds, their neighbours, the ends, signed zero, and what is no score at all.
 AWKWARD = np.unique(
@@ -38,7 +44,7 @@ def slow_histograms(scores, truth, thresholds):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data(), st.sampled_from(["linear", "one", "wide"]))
+@given(st.data(), st.sampled_from(["linear", "one", "wide", "to 1"]))
 def test_histograms_equal_the_slow_count(data, grid):
     shape = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
     scores, truth = data.draw(score_maps(shape)), data.draw(hnp.arrays(np.bool_, shape))
