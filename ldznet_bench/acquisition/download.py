@@ -127,7 +127,7 @@ class Download:
 
     def plan(self) -> Plan:
         """What will be fetched."""
-        return make_plan(self.fetcher, self.target, self._missing_images())
+        return make_plan(self.fetcher, self.target, self._missing_images(), self.options.by_hand)
 
     def run(self, stage: Stage) -> Outcome:
         """Fetch, count, prepare.
@@ -159,8 +159,12 @@ class Download:
         before = {job for job in jobs if self.fetcher.present(job) is not None}
         self._note(take_by_hand(self.fetcher, jobs, pool))
         _, refusals = fetch_all(self.fetcher, jobs, self.options.workers)
-        if refusals:
-            raise download_refusal(self.target, refusals)
+        required = [refusal for refusal in refusals if refusal.job.spec.need == "required"]
+        if required:
+            raise download_refusal(self.target, required)
+        for refusal in refusals:
+            why = "; ".join(f"{mirror.label}: {reason}" for mirror, reason in refusal.reasons)
+            self.notes.append(f"{refusal.job.spec.path} could not be had ({why}): {refusal.job.spec.note}")
         if isinstance(self.target, DatasetTarget):
             self._check_counts(self.target, [job for job in jobs if job not in before], pool)
 
@@ -176,7 +180,7 @@ class Download:
             jobs = [job for job, _ in image_jobs(self.fetcher, images, listed.images)]
             here = sum(self.fetcher.present(job) is not None or pool.find(job.spec, loosely=True) is not None for job in jobs)
             self.fetcher.disown(new)
-            raise count_refusal(target, split, listed.found, here)
+            raise count_refusal(target, split, listed.found, here, left=None if new else self.fetcher.folder)
 
     def _fetch_images(self, target: DatasetTarget, pool: Pool) -> None:
         images = target.files.images
@@ -268,7 +272,8 @@ class Download:
         name = target.full_name(split)
         data = load_dataset(name, data_root=self.home.datasets, home=self.home.root, card=target.override, progress=stage)
         if data.partial and not self.options.allow_partial:
-            raise count_refusal(target, split, data.found, sum(image.sha256 is not None for image in data.images()))
+            here = sum(image.sha256 is not None for image in data.images())
+            raise count_refusal(target, split, data.found, here, left=self.fetcher.folder)
         problems = data.problems()
         if problems:
             image, _, what = problems[0]

@@ -23,10 +23,12 @@ class Broken(MirrorFailure):
     Args:
         reason: why, in one line.
         wait: seconds that the mirror asks to be left alone, if it says.
+        hardly: it will hardly help (no such host, nobody listens): tried once more, not five times with growing pauses.
     """
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, hardly: bool = False) -> None:
         self.wait = wait
+        self.hardly = hardly
         super().__init__(reason)
 
 

@@ -25,11 +25,13 @@ USER_AGENT = "ldznet-bench/0.1 (dataset downloader)"
 _MAX_REDIRECTS = 10
 
 
+_NO_NAME = "the host's name is not known (is this machine online?)"
+_REFUSED = "connection refused"
 # The most telling cause first: urllib3 counts a refused connection among the time-outs.
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((urllib3.exceptions.NameResolutionError,), "the host's name is not known (is this machine online?)"),
+    ((urllib3.exceptions.NameResolutionError,), _NO_NAME),
     ((urllib3.exceptions.ProxyError, requests.exceptions.ProxyError), "the proxy failed: {}"),
-    ((ConnectionRefusedError,), "connection refused"),
+    ((ConnectionRefusedError,), _REFUSED),
     ((urllib3.exceptions.ReadTimeoutError, requests.ReadTimeout), "no answer in time"),
     ((TimeoutError, requests.ConnectTimeout), "no connection in time"),
     ((ConnectionError, urllib3.exceptions.IncompleteRead, urllib3.exceptions.ProtocolError), "the connection was cut"),
@@ -163,7 +165,7 @@ class Network:
             with host.lock:
                 host.failures += 1
                 host.last_reason = reason
-            raise Broken(reason) from error
+            raise Broken(reason, hardly=reason in (_NO_NAME, _REFUSED)) from error
         with host.lock:
             host.failures = 0
         return response

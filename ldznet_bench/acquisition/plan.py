@@ -44,6 +44,7 @@ class Plan:
         accept: what must be accepted by hand; empty if nothing.
         lines: what is fetched.
         free: bytes free on that disk.
+        by_hand: the user's own files, looked at before any mirror.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Plan:
     accept: str
     lines: tuple[Line, ...]
     free: int
+    by_hand: tuple[Path, ...] = ()
 
     @property
     def size(self) -> int:
@@ -95,6 +97,8 @@ class Plan:
         out = [f"{self.name} -> {self.folder}", f"  licence: {self.licence}"]
         if self.accept:
             out.append(f"  to accept by hand: {self.accept}")
+        if self.by_hand:
+            out.append(f"  first from: {', '.join(map(str, self.by_hand))}")
         for line in self.lines:
             size = "" if line.state == "here" else f"  {format_size(line.size)}"
             hosts = "" if line.state == "here" else f"  from {', then '.join(line.hosts)}"
@@ -103,13 +107,14 @@ class Plan:
         return "\n".join(out) + "\n"
 
 
-def make_plan(fetcher: Fetcher, target: Target, missing_images: int | None = None) -> Plan:
+def make_plan(fetcher: Fetcher, target: Target, missing_images: int | None = None, by_hand: tuple[Path, ...] = ()) -> Plan:
     """Look at what is here, and say what is not.
 
     Args:
         fetcher: of the target's card.
         target: what was asked for.
         missing_images: images that are not here, where the annotations are and tell.
+        by_hand: where the user's own files are, which come before any mirror.
     """
     needed = target.files.needed(target.item_splits)
     lines = [_file_line(fetcher, spec) for spec in needed]
@@ -117,7 +122,7 @@ def make_plan(fetcher: Fetcher, target: Target, missing_images: int | None = Non
     if isinstance(target, DatasetTarget):
         lines += _image_lines(fetcher, target, missing_images)
     lines += _archive_lines(fetcher, archives, lines)
-    return Plan(target.name, fetcher.folder, target.licence, target.files.accept, tuple(lines), free_space(fetcher.home.root))
+    return Plan(target.name, fetcher.folder, target.licence, target.files.accept, tuple(lines), free_space(fetcher.home.root), by_hand)
 
 
 def free_space(folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ldznet_bench.acquisition.failures import DownloadError
 from ldznet_bench.acquisition.fetch import Refusal
@@ -43,27 +44,30 @@ def folder_refusal(target: DatasetTarget, folder: FolderSpec, reason: str) -> Do
     )
 
 
-def count_refusal(target: DatasetTarget, split: str, found: Found, files: int | None) -> DataError:
+def count_refusal(target: DatasetTarget, split: str, found: Found, files: int, left: Path | None) -> DataError:
     """A release whose counts are not the card's, as a table.
 
     Args:
         target: what was asked for.
         split: of it.
         found: what the annotations hold.
-        files: image files that are at hand; None where nobody looked.
+        files: image files that are at hand.
+        left: where the files still are; None if they were taken away again.
     """
     expected = target.expected(split)
     _, older = differences(expected, found)
     rows = [("", "expected", "found")]
     rows += [(what, _number(wanted), _number(got)) for what, wanted, got in count_table(expected, found)]
-    if files is not None:
-        rows.append(("image files", _number(expected.images if expected else None), f"{files:,}"))
+    rows.append(("image files", _number(expected.images if expected else None), f"{files:,}"))
     table = "\n".join(f"  {what:<12}{wanted:>10}{got:>10}" for what, wanted, got in rows)
+    again = "Fetch the release again (another --mirror?)"
+    if left is not None:
+        again = f"It is in {left}: take it away with `ldznet-bench remove {target.card.family}` and fetch it again (another --mirror?)"
     which = f" It is the release {older}." if older else ""
     return DataError(
         f"{target.full_name(split)} is not what its card describes, so it is refused.{which}\n\n{table}\n\n",
-        "Fetch the release again (another --mirror?), state these counts in a card of your own (--card FILE), "
-        "or accept it with --allow-partial: its numbers are then stamped partial and stay out of leaderboards.",
+        f"{again}, state these counts in a card of your own (--card FILE), or accept it with --allow-partial: its numbers are then stamped "
+        "partial and stay out of leaderboards.",
     )
 
 

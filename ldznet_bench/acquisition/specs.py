@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from ldznet_bench.errors import unknown_name
 
+Need = Literal["required", "wanted", "optional"]
 Kind = Literal["json", "image", "zip", "tar", "pickle", "torch", "safetensors", "text", "any"]
 
 _KIND_BY_SUFFIX: dict[str, Kind] = {
@@ -187,8 +188,8 @@ class FileSpec:
         sha256: hex, where known; otherwise the first one seen is pinned.
         splits: which splits need it; empty means every split.
         aliases: other names under which people have it (``--from``).
-        optional: left alone unless asked for by name.
-        note: what one should know about it.
+        need: ``required``; ``wanted``: fetched, but the rest is of use without it; ``optional``: left alone unless asked for by name.
+        note: what one should know about it; said when a wanted file cannot be had.
     """
 
     path: str
@@ -200,7 +201,7 @@ class FileSpec:
     sha256: str | None = None
     splits: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    optional: bool = False
+    need: Need = "required"
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -235,7 +236,7 @@ class RepoFile:
     size: int | None = None
     about: str | None = None
     sha256: str | None = None
-    optional: bool = False
+    need: Need = "required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,6 @@ class RepoSpec:
         path: folder below the card's root that they go to.
         revision: branch, tag or commit.
         type: ``model`` or ``dataset``.
-        optional: left alone unless asked for by name.
     """
 
     repo: str
@@ -256,7 +256,6 @@ class RepoSpec:
     path: str = "."
     revision: str = "main"
     type: Literal["model", "dataset"] = "model"
-    optional: bool = False
 
     def expand(self) -> list[FileSpec]:
         """Its files, one by one."""
@@ -268,7 +267,7 @@ class RepoSpec:
                 size=entry.size,
                 about=entry.about,
                 sha256=entry.sha256,
-                optional=self.optional or entry.optional,
+                need=entry.need,
             )
             for entry in entries
         ]
@@ -382,7 +381,8 @@ class CardFiles:
         return [
             file
             for file in self.files
-            if file.role == "file" and (file.path in named or (not file.optional and (not file.splits or not wanted or wanted & set(file.splits))))
+            if file.role == "file"
+            and (file.path in named or (file.need != "optional" and (not file.splits or not wanted or wanted & set(file.splits))))
         ]
 
 

@@ -99,7 +99,7 @@ def transfer(network: Network, source: Source, expected: Expected, part: Part, a
             broken = error
             # A mirror that cuts every connection still gets there as long as each one brings something.
             idle = 0 if part.offset >= before + _PROGRESS_BYTES else idle + 1
-        if idle > network.policy.retries:
+        if idle > _patience(network, broken):
             raise MirrorFailure(f"{broken.reason} (given up after {idle} attempts)")
         _wait(network, source, broken, idle)
     raise MirrorFailure(f"{broken.reason} (given up after {_MAX_ATTEMPTS} attempts)")
@@ -119,7 +119,7 @@ def fetch_page(network: Network, source: Source) -> tuple[bytes, str | None]:
                 return _read_up_to(network, response, 16 * PAGE_BYTES), response.links.get("next", {}).get("url")
         except Broken as broken:
             idle += 1
-            if idle > network.policy.retries:
+            if idle > _patience(network, broken):
                 raise MirrorFailure(f"{broken.reason} (given up after {idle} attempts)") from broken
             _wait(network, source, broken, idle)
 
@@ -311,6 +311,10 @@ def _validator(response: requests.Response) -> str | None:
     if etag and not etag.startswith("W/"):
         return etag
     return response.headers.get("Last-Modified")
+
+
+def _patience(network: Network, broken: Broken) -> int:
+    return min(1, network.policy.retries) if broken.hardly else network.policy.retries
 
 
 def _wait(network: Network, source: Source, broken: Broken, idle: int) -> None:

@@ -72,7 +72,7 @@ def verify(download: Download, stage: Stage) -> Report:
     A file that proves bad is no longer trusted by its size and time, so that the next `download` replaces it.
     """
     fetcher, target = download.fetcher, download.target
-    jobs = download.jobs
+    jobs = [job for job in download.jobs if job.spec.need == "required" or job.destination.exists()]
     checked, bad = _check_all(fetcher, jobs, stage)
     told: list[str] = []
     if isinstance(target, DatasetTarget) and not bad:
