@@ -156,7 +156,7 @@ class Accumulator:
 
         Raises:
             ValueError: the protocol counts at thresholds, and a dense map comes without histograms.
-            RunError: histograms and areas contradict each other, so they were not made at one threshold.
+            RunError: histograms and areas contradict each other, so they were not made at one threshold; or they are of another grid.
         """
         if len(columns) == 0:
             return
@@ -196,11 +196,9 @@ class Accumulator:
         return slice(index + 1, None) if on_grid else None
 
     def _add_histograms(self, columns: Columns) -> None:
-        if columns.hist_fg is None:
-            if self.dense or self.pooled is not None:
-                raise ValueError(f"{self.protocol.full_name} counts at thresholds, but some samples come without histograms")
+        bins = self._bins(columns)
+        if bins is None:
             return
-        bins = columns.hist_fg.shape[1]
         fg, bg = (np.zeros(bins, dtype=np.int64), np.zeros(bins, dtype=np.int64)) if self.pooled is None else self.pooled
         wrong = 0
         for samples, hist_fg, hist_bg in columns.blocks():
@@ -215,6 +213,19 @@ class Accumulator:
                 "They were made at another threshold than the run states: give that one, or run the cell anew.",
             )
         self.pooled = fg, bg
+
+    def _bins(self, columns: Columns) -> int | None:
+        name, thresholds = self.protocol.full_name, self.protocol.thresholds
+        if columns.hist_fg is None or thresholds is None:
+            if self.dense or self.pooled is not None:
+                raise ValueError(f"{name} counts at thresholds, but some samples come without histograms")
+            return None
+        if self.pooled is None and self.n > len(columns):
+            raise ValueError(f"{name} counts at thresholds, but earlier samples came without histograms")
+        bins: int = columns.hist_fg.shape[1]
+        if bins != thresholds.size + 1:
+            raise RunError(f"records hold {bins} score bins where {name} has {thresholds.size + 1}.", "Its grid changed: run the cell anew.")
+        return bins
 
     def _contradictions(self, columns: Columns, samples: slice, hist_fg: Int32Array, hist_bg: Int32Array) -> int:
         if self._above is None:

@@ -343,6 +343,20 @@ def test_dense_maps_without_histograms_are_refused():
         result("native@1", area_columns(PERFECT), dense=True)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_binary_maps_of_which_only_some_have_histograms_are_refused(first):
+    eye = np.eye(3, dtype=np.float32)[None]
+    batches = [counted(eye, eye > 0, PROTOCOLS["clipseg@1"]), area_columns(PERFECT)]
+    with pytest.raises(ValueError, match="without histograms"):
+        result("clipseg@1", batches[first], batches[1 - first])
+
+
+def test_records_of_another_grid_are_refused():
+    maps, truths = random_maps(0)
+    with pytest.raises(RunError, match="50 score bins where native@1 has 6432"):
+        result("native@1", counted(maps, truths, PROTOCOLS["clipseg@1"]), dense=True)
+
+
 def test_binary_maps_need_no_histograms():
     assert result("native@1", area_columns(PERFECT)) == {**dict.fromkeys(PROTOCOLS["native@1"].metrics, 1.0), "ap": None}
 
