@@ -49,6 +49,12 @@ def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _clean_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs made by tests are not stamped dirty while somebody works on the checkout."""
+    monkeypatch.setattr("ldznet_bench.evaluation.provenance._dirty", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real photographs laid out as releases; tests that need it skip where it is absent."""

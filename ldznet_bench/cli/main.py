@@ -74,9 +74,12 @@ def _run(arguments: list[str] | None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _say("\nStopped. What was counted is kept: the same command continues.", 130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # before OSError, which it is one of
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (| head); nothing is wrong
         return 0
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _say(f"Error: {error.strerror or error}:{where}. Check that the place exists and that you may read and write it.", 2)
     return code if isinstance(code, int) else 0
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ldznet_bench.cli import options
+
+if TYPE_CHECKING:
+    from ldznet_bench.reports.runs import Run
+    from ldznet_bench.reports.table import Options
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -16,36 +20,74 @@ from ldznet_bench.cli import options
 @click.option("--datasets", multiple=True, metavar="NAMES", help="Only these; phrasecut admits every split.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAMES", help="Only these.")
 @click.option("--metrics", multiple=True, metavar="NAMES", help="Columns per protocol, or `all`. [default: each protocol's headline]")
+@click.option("--layout", metavar="NAME|FILE", help="A paper's table: ldznet-table1, ldznet-table2, ldznet-table3, or a YAML file like theirs.")
 @click.option("--markdown", "style", flag_value="markdown", default=True, help="The default.")
 @click.option("--latex", "style", flag_value="latex", help="A booktabs tabular.")
+@click.option("--macros", "style", flag_value="macros", help=r"A LaTeX \newcommand per number.")
 @click.option("--csv", "style", flag_value="csv", help="One line per score, exact values.")
 @click.option("--json", "style", flag_value="json", help="One object per score, exact values.")
+@click.option("--ci", "intervals", is_flag=True, help="95 % intervals and ties, by drawing images.")
+@click.option("--pm", is_flag=True, help="Print intervals as half-widths.")
+@click.option("--where", default="", metavar="SLICE", help="Only some samples: 'size<0.02 and n_instances>=2'.")
+@click.option("--by", default="", metavar="SLICES", help="A column per slice: size, n_instances, words, category, tags, leaked, or 'A; B'.")
+@click.option("--leaked-ids", type=click.Path(path_type=Path), metavar="FILE", help="Image ids, one a line, for the slices leaked and clean.")
+@click.option("--published", is_flag=True, help="Rows from papers as well, marked.")
+@click.option("--papers", multiple=True, metavar="NAMES", help="Only rows from these papers: ldznet, clipseg, lavt …")
+@click.option("--repeats", is_flag=True, help="Runs that differ in --seed alone become one row: mean and deviation.")
+@click.option("--margin", type=click.FloatRange(0), default=0.0, metavar="POINTS", help="Differences within it do not part ranks (--ci).")
+@click.option("--order", type=click.Choice(["name", "score"]), default="name", show_default=True, help="Of rows; score of the first column.")
+@click.option("--decimals", type=click.IntRange(0, 6), default=2, show_default=True, help="Of scores in percent.")
+@click.option("--caption", default="", help="Put the LaTeX tabular into a table with this caption.")
+@click.option("--label", default="", help=r"For \ref.")
 @click.option("--limited", is_flag=True, help="Admit limited runs, marked.")
+@click.option("--allow-mixed", is_flag=True, help="Print runs that cannot be compared, marked, instead of refusing them.")
 @click.option("--write", type=click.Path(path_type=Path), metavar="FILE", help="To a file instead of standard output.")
-def command(output: Path, style: str, limited: bool, write: Path | None, **names: Any) -> int:  # noqa: ANN401 - options
+def command(output: Path, style: str, write: Path | None, layout: str | None, **given: Any) -> int:  # noqa: ANN401 - options
     """A table over finished runs: a row is a model, a column one dataset:split and one metric@protocol.
+
+    Limited and dirty runs, partial runs beside whole ones, and runs of other data in one column are refused by name.
 
     \b
     Examples:
       ldznet-bench report
-      ldznet-bench report --latex --write table.tex
-      ldznet-bench report --datasets phrasecut:test --protocol clipseg@1 --metrics miou,iou_fg,ap --csv
+      ldznet-bench report --ci --latex --write table.tex
+      ldznet-bench report --layout ldznet-table1 --ci --latex --write table1.tex
+      ldznet-bench report --datasets phrasecut:test --protocol clipseg@1 --metrics miou,iou_fg,ap --published
+      ldznet-bench report --by size --where 'n_instances=1' --csv
     """
     from ldznet_bench.atomic import write_bytes
     from ldznet_bench.reports.runs import choose, find_runs
-    from ldznet_bench.reports.table import render
+    from ldznet_bench.reports.table import emitter
 
-    found, unfinished = find_runs(output)
-    wanted = {key: options.names(names[key]) for key in ("models", "datasets", "protocols")}
-    chosen = choose(found, **wanted)
-    kept = [run for run in chosen if limited or not run.limited]
-    text = render(kept, options.names(names["metrics"]), style)
-    if len(kept) < len(chosen):
-        click.echo(f"{len(chosen) - len(kept)} limited runs are left out; --limited admits them, marked.", err=True)
+    found, unfinished = find_runs(output) if output.is_dir() or not layout else ([], [])
+    chosen = choose(found, **{key: options.names(given[key]) for key in ("models", "datasets", "protocols")})
     if unfinished:
         click.echo(f"{len(unfinished)} runs are unfinished and left out: {', '.join(str(path) for path in unfinished[:3])}", err=True)
+    text = emitter(style)(_table(chosen, layout, _options(given)))
     if write is None:
         click.echo(text, nl=False)
     else:
         write_bytes(write, text.encode())
     return 0
+
+
+def _table(runs: list[Run], layout: str | None, chosen: Options) -> Any:  # noqa: ANN401 - a Table; its module is not imported for --help
+    from ldznet_bench.reports.layout import lay_out, load_layout
+    from ldznet_bench.reports.table import make_table
+
+    return make_table(runs, chosen) if layout is None else lay_out(load_layout(layout), runs, chosen)
+
+
+def _options(given: dict[str, Any]) -> Options:
+    from ldznet_bench.reports.runs import read_ids
+    from ldznet_bench.reports.table import Options
+
+    leaked = given["leaked_ids"]
+    keys = ("limited", "allow_mixed", "published", "where", "by", "intervals", "pm", "repeats", "margin", "order", "decimals", "caption", "label")
+    return Options(
+        metrics=tuple(options.names(given["metrics"])),
+        papers=tuple(options.names(given["papers"])),
+        leaked=None if leaked is None else read_ids(leaked),
+        strict=True,
+        **{key: given[key] for key in keys},
+    )

@@ -49,13 +49,15 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
     for protocol in options.names(given["protocols"]):
         keys = {key: given[key] for key in ("output", "home", "threshold_file")}
         cell = make_cell(segmenter, data, protocol, batch=given["micro_batch"], keep_masks=not given["no_masks"], **keys)
-        cell.run(make_progress(quiet))
-        runs.append(read_run(cell.folder.path))
+        if cell.run(make_progress(quiet)):
+            runs.append(read_run(cell.folder.path))
+        else:
+            click.echo(f"{protocol}: waits for the other shards; the last one to finish merges them.", err=True)
         if cell.missing and not quiet:
             meaning = "left out of every figure" if segmenter.missing == "skip" else "counted as empty masks"
             click.echo(f"{len(cell.missing)} samples have no prediction and are {meaning}.", err=True)
     if given["as_json"]:
         click.echo(dump_json({"runs": [{"path": str(run.path), **run.summary} for run in runs]}), nl=False)
-    else:
+    elif runs:
         click.echo(render(runs, ["all"]), nl=False)
     return 0

@@ -15,6 +15,7 @@ from typing import Protocol as Interface
 import numpy as np
 
 from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
+from ldznet_bench.errors import DataError
 from ldznet_bench.evaluation.counting import make_record
 from ldznet_bench.evaluation.images import open_rgb
 from ldznet_bench.evaluation.journal import Journal
@@ -145,6 +146,12 @@ class Loop:
         return not self.segmenter.binary or any(name.endswith("_best") for name in self.protocol.metrics)
 
     def _target(self, sample: Sample, scores: Any) -> Target:  # noqa: ANN401
+        try:
+            return self._drawn(sample, scores)
+        except DataError as error:
+            raise DataError(f"sample {sample.sample_id!r} of {self.dataset}: {error.what}", error.remedy) from error
+
+    def _drawn(self, sample: Sample, scores: Any) -> Target:  # noqa: ANN401
         if self.follow_prediction_size and scores is not None:
             size = (int(scores.shape[0]), int(scores.shape[1]))
             if size != (sample.geometry.height, sample.geometry.width):

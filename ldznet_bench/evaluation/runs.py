@@ -16,7 +16,7 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ldznet_bench.atomic import replacing, write_json
+from ldznet_bench.atomic import replacing, write_error, write_json
 from ldznet_bench.errors import RunError
 from ldznet_bench.evaluation.identity import Identity, differences
 from ldznet_bench.evaluation.journal import Frame, Journal, notes, read_batch, record_frames
@@ -101,7 +101,10 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold the folder's lock of that name, waiting for it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.path, error) from error
         with filelock.FileLock(self.path / f".{name}.lock"):
             yield
 
@@ -149,7 +152,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     try:
         value: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise RunError(f"{path} is not valid JSON ({error}).", "It was edited or damaged: remove that run folder and run again.") from error

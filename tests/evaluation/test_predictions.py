@@ -129,7 +129,12 @@ def test_masks_of_the_protocols_square_are_welcome(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "fault"),
-    [(np.full((4, 4), np.nan), "16 NaN"), (np.full((4, 4), 1.01), "from 1.01 to 1.01"), (np.full((4, 4), -1e-6), "from -1e-06"), (np.ones((4, 4, 1)), "shape")],
+    [
+        (np.full((4, 4), np.nan), "16 NaN"),
+        (np.full((4, 4), 1.01), "from 1.01 to 1.01"),
+        (np.full((4, 4), -1e-6), "from -1e-06"),
+        (np.ones((4, 4, 1)), "shape"),
+    ],
 )
 def test_a_bad_score_map_is_named_and_nothing_is_left(tmp_path, value, fault):
     maps = {ident: np.zeros((4, 4)) for ident in masks()}
@@ -180,7 +185,7 @@ def test_objects_in_a_numpy_file_are_never_unpickled(tmp_path):
 
 def test_a_hostile_rle_is_refused_with_its_sample(tmp_path):
     code = {"size": [40, 60], "counts": "not a code \x00\x7f"}
-    (tmp_path / "p.json").write_text(json.dumps({**{ident: code for ident in masks()}}))
+    (tmp_path / "p.json").write_text(json.dumps({**dict.fromkeys(masks(), code)}))
     with pytest.raises(PredictionError, match="sample '0_0'"):
         run(tmp_path, tmp_path / "p.json")
 

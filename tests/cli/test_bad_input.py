@@ -1,0 +1,161 @@
+"""Every mistake: a message that says what, where and what to do; a non-zero exit; nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_paths import MASKS, RELEASES
+
+from ldznet_bench.evaluation import runs
+
+
+@pytest.fixture
+def release(tmp_path) -> Path:
+    """A copy of the releases that a test may damage."""
+    shutil.copytree(RELEASES, tmp_path / "releases")
+    return tmp_path / "releases"
+
+
+def run(bench, root, dataset="phrasecut:test", models="box"):
+    return bench("run", "--models", models, "--datasets", dataset, "--data-root", root)
+
+
+def refused(said, *words: str, tmp_path: Path | None = None) -> None:
+    assert said.code == 2, said
+    for word in words:
+        assert word in said.err
+    if tmp_path is not None:
+        assert not [path for name in ("run.json", "*.parquet", "*.bin") for path in (tmp_path / "runs").rglob(name)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("run", "--models", "orcale"), "Did you mean 'oracle'?"),
+        (("run", "--models", "box", "--datasets", "phrasecutt:test"), "phrasecut"),
+        (("run", "--models", "box", "--datasets", "phrasecut:tset"), "Did you mean 'test'?"),
+        (("run", "--models", "box", "--datasets", "refcoco-umd:val"), "unc"),
+        (("run", "--models", "box", "--protocol", "clipsg@1"), "Did you mean 'clipseg@1'?"),
+        (("run", "--models", "box", "--protocol", "clipseg@7"), "clipseg@1"),
+        (("info", "refcoc"), "Did you mean 'refcoco'?"),
+        (("scor",), "Did you mean 'score'?"),
+        (("run", "--models", "box+hf"), "box"),
+        (("run", "--models", "clipseg/medium"), "variant"),
+        (("run", "--models", ","), "no model is named"),
+        (("run", "--models", "box", "--keep-maps", "some"), "--keep-maps"),
+        (("run", "--models", "box", "--shard", "5/2"), "i/n"),
+        (("run", "--models", "clipseg", "--weights", "clipseg"), "MODEL=PATH"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest(bench, arguments, near):
+    refused(bench(*arguments), near)
+
+
+def test_no_root_a_missing_root_and_a_wrong_release(bench, tmp_path):
+    refused(bench("run", "--models", "box", "--datasets", "phrasecut:test"), "--data-root", tmp_path=tmp_path)
+    refused(run(bench, tmp_path / "nowhere"), "nowhere", tmp_path=tmp_path)
+    refused(run(bench, RELEASES / "refer"), "PhraseCut", tmp_path=tmp_path)
+
+
+def test_truncated_json_names_file_and_place(bench, release, tmp_path):
+    file = release / "VGPhraseCut_v0" / "refer_test.json"
+    file.write_bytes(file.read_bytes()[:-400])
+    refused(run(bench, release), "refer_test.json", tmp_path=tmp_path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.system, ("touch bomb-went-off",))
+
+
+def test_a_pickle_that_runs_code_is_refused_and_does_not(bench, release, tmp_path):
+    (release / "refer" / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps([{"ref_id": Bomb()}], protocol=2))
+    refused(run(bench, release, "refcoco:testA"), "refs(unc).p", "system", tmp_path=tmp_path)
+    assert not (tmp_path / "bomb-went-off").exists()
+
+
+def test_a_missing_image_stops_run_but_not_score(bench, release, tmp_path):
+    (release / "VGPhraseCut_v0" / "images" / "2366789.jpg").unlink()
+    refused(run(bench, release), "2366789", "missing", tmp_path=tmp_path)
+    keys = ("--dataset", "phrasecut:test", "--data-root", release, "--protocol", "phrasecut@1", "--name", "m")
+    assert bench("score", *keys, "--predictions", MASKS / "test").code == 0
+
+
+def test_a_truncated_image_is_named(bench, release, tmp_path):
+    file = release / "VGPhraseCut_v0" / "images" / "2366789.jpg"
+    file.write_bytes(file.read_bytes()[:-200])
+    refused(run(bench, release), "2366789", "truncated", tmp_path=tmp_path)
+
+
+def test_an_unknown_id_among_predictions(bench, tmp_path):
+    shutil.copytree(MASKS / "test", tmp_path / "masks")
+    shutil.copy(tmp_path / "masks" / "236__3577026.png", tmp_path / "masks" / "236__9999999.png")
+    keys = ("--dataset", "phrasecut:test", "--data-root", RELEASES, "--protocol", "phrasecut@1", "--name", "m")
+    refused(bench("score", *keys, "--predictions", tmp_path / "masks"), "236__9999999", tmp_path=tmp_path)
+
+
+def test_nan_in_a_score_map(bench, tmp_path):
+    (tmp_path / "maps").mkdir()
+    for file in (MASKS / "test").iterdir():
+        np.save(tmp_path / "maps" / f"{file.stem}.npy", np.full((3, 3), np.nan))
+    keys = ("--dataset", "phrasecut:test", "--data-root", RELEASES, "--name", "m")
+    refused(bench("score", *keys, "--predictions", tmp_path / "maps"), "NaN", tmp_path=tmp_path)
+
+
+def test_duplicate_ids_in_a_release(bench, release, tmp_path):
+    file = release / "VGPhraseCut_v0" / "refer_test.json"
+    tasks = json.loads(file.read_text())
+    file.write_text(json.dumps([*tasks, tasks[3]]))
+    refused(run(bench, release), tasks[3]["task_id"], tmp_path=tmp_path)
+
+
+def test_a_run_folder_that_cannot_be_written(bench, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(bench("run", "--models", "box", "--output", tmp_path / "file"), "cannot write")
+
+
+@pytest.mark.parametrize("step", ["records", "summary", "journal"])
+def test_a_full_disk_leaves_nothing_half_written_and_the_run_continues(bench, tmp_path, monkeypatch, step):
+    full = OSError(28, "No space left on device")
+
+    def fail(*_: object, **__: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patched:
+        if step == "records":
+            patched.setattr(runs.pq.ParquetWriter, "write_table", fail)
+        elif step == "summary":
+            patched.setattr(Path, "write_bytes", fail)
+        else:
+            patched.setattr(os, "write", fail)
+        said = bench("run", "--models", "box")
+    refused(said, "No space left on device", "Free some space")
+    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("summary.json"))
+    assert bench("run", "--models", "box").code == 0
+
+
+def test_a_damaged_run_folder_is_told(bench, tmp_path):
+    bench("run", "--models", "box")
+    next((tmp_path / "runs").rglob("run.json")).write_text("{")
+    refused(bench("run", "--models", "box"), "not valid JSON")
+    refused(bench("report"), "run.json")
+
+
+def test_weights_that_are_not_there(bench, tmp_path):
+    said = bench("run", "--models", "clipseg/full", "--weights", f"clipseg={tmp_path / 'nowhere'}")
+    refused(said, "nowhere", tmp_path=tmp_path)
+    refused(bench("run", "--models", "oracle,clipseg/full"), "--weights clipseg=DIR", tmp_path=tmp_path)
+
+
+def test_an_image_to_predict_on_that_is_none(bench, tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    refused(bench("predict", "text.jpg", "cat", "--model", "box"), "cannot be decoded")
+    refused(bench("predict", "gone.jpg", "cat", "--model", "box"), "missing")
+    refused(bench("predict", "gone.jpg", "cat", "--model", "oracle"), "gone.jpg")
