@@ -10,14 +10,19 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ldznet_bench.models.checkpoints import Architecture
+from ldznet_bench.models.official_names import ema_name, official_text_name, official_unet_namer, official_vae_name
 from ldznet_bench.models.sd import SD_V1_TEXT, SD_V1_VAE, SDConfig, build_text_encoder, build_unet, build_vae, noise_schedule
-from ldznet_bench.models.segunet import SD_V1_UNET, SegUNetConfig
+from ldznet_bench.models.segunet import SD_V1_UNET, SegmentationUNet, SegUNetConfig
+from ldznet_bench.models.weight_folders import Bundle, Part, write_folder
 
 GOLDENS = Path(__file__).parent / "goldens" / "ldznet"
 _DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32}
@@ -114,26 +119,65 @@ def seed_module(module: torch.nn.Module, seed: int) -> torch.nn.Module:
     return module.eval()
 
 
-def write_repository(folder: Path, config: SDConfig, seed: int = 0, *, ema: bool = False) -> Path:
+def write_repository(folder: Path, config: SDConfig, seed: int = 0, sets: str = "non-ema") -> Path:
     """A Stable Diffusion repository as `save_pretrained` writes it, tokenizer included.
 
     Args:
         folder: made here.
         config: sizes.
         seed: of the weights.
-        ema: write two sets of UNet weights, as CompVis does: the default file (EMA) and the ``non_ema`` variant (the seed's).
+        sets: which UNet weights: ``plain`` (the default file), ``non-ema`` (the same weights as a variant), or ``both``, as CompVis has it:
+            the variant and, in the default file, others (EMA).
     """
     unet, vae, text = build_unet(config.unet), build_vae(config.vae), build_text_encoder(config.text)
     for offset, module in enumerate((unet, vae, text)):
         seed_module(module, seed + offset)
-    unet.save_pretrained(folder / "unet", variant="non_ema" if ema else None)
-    if ema:
+    unet.save_pretrained(folder / "unet", variant=None if sets == "plain" else "non_ema")
+    if sets == "both":
         seed_module(unet, seed + 100).save_pretrained(folder / "unet")
     vae.save_pretrained(folder / "vae")
     text.save_pretrained(folder / "text_encoder")
     write_tokenizer(folder / "tokenizer")
     write_scheduler(folder / "scheduler", config)
     return folder
+
+
+def write_segmenter(folder: Path, config: SegUNetConfig, seed: int = 7) -> Path:
+    """A folder of ours that holds a segmentation network alone."""
+    network = seed_module(SegmentationUNet(config), seed)
+    part = Part(config.to_json(), network.state_dict(), "ema", folder, {})
+    write_folder(folder, Bundle(folder, {"segmenter": part}), {"made": "by tests"})
+    return folder
+
+
+def single_file_tensors(repository: Path, config: SDConfig, *, ema: bool = True) -> dict[str, Tensor]:
+    """The same weights as a repository's, under the names of CompVis' ``sd-v1-4-full-ema.ckpt`` (or, without EMA, ``sd-v1-4.ckpt``)."""
+    name = official_unet_namer(config.unet)
+    tensors = {
+        f"model.diffusion_model.{name(key)}": value
+        for key, value in load_file(repository / "unet/diffusion_pytorch_model.non_ema.safetensors").items()
+    }
+    if ema:
+        other = load_file(repository / "unet/diffusion_pytorch_model.safetensors")
+        tensors |= {ema_name(f"model.diffusion_model.{name(key)}"): value for key, value in other.items()}
+        tensors |= {"model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(0, dtype=torch.int32)}
+    levels = len(config.vae["block_out_channels"])
+    for key, value in load_file(repository / "vae/diffusion_pytorch_model.safetensors").items():
+        conv = "attentions" in key and value.dim() == 2
+        tensors["first_stage_model." + official_vae_name(key, levels)] = value[:, :, None, None] if conv else value
+    for key, value in load_file(repository / "text_encoder/model.safetensors").items():
+        tensors["cond_stage_model.transformer." + official_text_name(key)] = value
+    tensors["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(config.text["max_position_embeddings"])[None]
+    tensors["alphas_cumprod"] = noise_schedule(config)
+    return tensors
+
+
+def save_lightning(tensors: dict[str, Tensor], path: Path) -> Path:
+    """A checkpoint as Lightning writes it: beside the state dict, objects whose classes a reader should not import."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    callbacks = {"ModelCheckpoint": {"best": np.float64(0.5), "path": PurePosixPath("a")}}
+    torch.save({"epoch": 3, "global_step": 500, "callbacks": callbacks, "state_dict": tensors, "optimizer_states": [Fraction(1, 2)]}, path)
+    return path
 
 
 def write_scheduler(folder: Path, config: SDConfig) -> None:

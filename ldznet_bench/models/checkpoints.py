@@ -100,21 +100,25 @@ class Report:
 
     def problems(self) -> list[str]:
         """One line per tensor that does not fit."""
-        return [
-            *(f"only in the file: {name} {list(shape)}" for name, shape in self.unmatched),
-            *(f"missing from the file: {name} {list(shape)}" for name, shape in self.missing),
-            *(f"of another shape: {name} {list(found)}, expected {list(expected)}" for name, found, expected in self.misshapen),
-        ]
+        return [f"{what}: {tensor}" for what, tensors in self._problems().items() for tensor in tensors]
+
+    def _problems(self) -> dict[str, list[str]]:
+        return {
+            "only in the file": [f"{name} {list(shape)}" for name, shape in self.unmatched],
+            "missing from the file": [f"{name} {list(shape)}" for name, shape in self.missing],
+            "of another shape": [f"{name} {list(found)}, expected {list(expected)}" for name, found, expected in self.misshapen],
+        }
 
     def refuse(self, path: Path) -> None:
         """Raise unless complete.
 
         Raises:
-            WeightsError: naming the tensors.
+            WeightsError: naming the first tensors of each kind of misfit.
         """
         if not self.complete:
+            said = "; ".join(f"{what}: {listed(tensors)}" for what, tensors in self._problems().items() if tensors)
             raise WeightsError(
-                f"{path} does not fit ({self.kind}): {listed(self.problems())}.",
+                f"{path} does not fit ({self.kind}). {said}.",
                 "Give a checkpoint of this architecture; `ldznet-bench convert FILE --dry-run` lists every tensor.",
             )
 
@@ -260,7 +264,7 @@ class _Book:
                 self.missing.append((f"{part}/{theirs}", shapes[ours]))
                 continue
             self.left.pop(theirs, None)
-            value = _squeezed(self.tensors[theirs], shapes[ours])
+            value = squeezed(self.tensors[theirs], shapes[ours])
             if tuple(value.shape) != shapes[ours]:
                 self.misshapen.append((theirs, tuple(value.shape), shapes[ours]))
                 continue
@@ -284,7 +288,7 @@ class _Book:
         )
 
 
-def _squeezed(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+def squeezed(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The autoencoder's attention is 1x1 convolutions there and linear layers here."""
     return value[:, :, 0, 0] if value.shape == (*shape, 1, 1) else value
 

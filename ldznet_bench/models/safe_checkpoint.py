@@ -9,7 +9,9 @@ Tensors are views of the memory-mapped file: reading 12 GB of names and shapes c
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
@@ -122,14 +124,22 @@ def _read_zip(path: Path) -> Checkpoint:
             _check_order(archive, prefix, path)
             if archive.getinfo(names[0]).file_size > _MAX_PICKLE:
                 raise WeightsError(f"{path} has a pickle of over {_MAX_PICKLE >> 20} MB.", _AGAIN)
-            with archive.open(names[0]) as file:
-                reader = _Reader(file, _Storages(path, records))
-                content = reader.load()
+            body = archive.read(names[0])
+            _check_memo(body)
+            reader = _Reader(io.BytesIO(body), _Storages(path, records))
+            content = reader.load()
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
         raise WeightsError(f"{path} ({path.stat().st_size:,} bytes) is truncated or damaged: {error}.", _AGAIN) from error
     except _GARBAGE as error:
         raise WeightsError(f"{path} has a pickle that is no checkpoint's: {type(error).__name__}: {error}.", _AGAIN) from error
     return _checkpoint(path, content, reader.placeholders)
+
+
+def _check_memo(body: bytes) -> None:
+    """Refuse a pickle that numbers an object past its own length: C's unpickler would allocate (and touch) a table up to that number."""
+    for opcode, argument, _ in pickletools.genops(body):
+        if opcode.name in ("PUT", "LONG_BINPUT") and argument is not None and int(argument) > len(body):
+            raise pickle.UnpicklingError(f"object number {argument} in a pickle of {len(body)} bytes")
 
 
 def _check_order(archive: zipfile.ZipFile, prefix: str, path: Path) -> None:

@@ -219,7 +219,13 @@ def cut_after(unet: UNet, tap: str) -> None:
         unet.down_blocks = unet.down_blocks[: int(index[0]) + 1]
         block = unet.down_blocks[-1]
         block.downsamplers = None
-    block.attentions, block.resnets = block.attentions[:last], block.resnets[:last]
+    # The middle begins with a residual block more than it has transformers, and runs each transformer together with the block behind it.
+    block.attentions, block.resnets = block.attentions[:last], block.resnets[: last + (stage == "mid_block")]
+
+
+def cut_decoder(vae: VAE) -> None:
+    """Remove the half of an autoencoder that makes images."""
+    vae.decoder, vae.post_quant_conv = None, None
 
 
 def text_hidden(encoder: TextEncoder, ids: Tensor) -> Tensor:

@@ -58,6 +58,16 @@ CONSUMED_TAPS = (
 )
 
 
+def transformer_level(unet: Mapping[str, Any], name: str) -> int:
+    """How many halvings of a UNet's input grid lie before one of its transformers."""
+    deepest = len(unet["block_out_channels"]) - 1
+    stage, _, rest = name.partition(".")
+    if stage == "mid_block":
+        return deepest
+    index = int(rest.split(".")[0])
+    return index if stage == "down_blocks" else deepest - index
+
+
 @dataclass(frozen=True)
 class SegUNetConfig:
     """Everything that decides the shapes of a segmentation UNet.
@@ -103,12 +113,7 @@ class SegUNetConfig:
 
     def level(self, tap: str) -> int:
         """How many halvings of the input grid lie before a transformer."""
-        stage, _, rest = tap.partition(".")
-        deepest = len(self.widths) - 1
-        if stage == "mid_block":
-            return deepest
-        index = int(rest.split(".")[0])
-        return index if stage == "down_blocks" else deepest - index
+        return transformer_level(self.unet, tap)
 
     def grid(self, tap: str) -> int:
         """Side of a tap's grid at the training size: 12, and 6 in the middle, for LD-ZNet."""
