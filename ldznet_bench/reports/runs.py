@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldznet_bench.errors import RunError
+from ldznet_bench.errors import RunError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,35 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}).", "Remove that run folder and run again.") from error
     return value
+
+
+def find_run(root: Path, text: str) -> list[Run]:
+    """The finished runs that a text names: a run folder, an identity (12 hex digits or the first of them), or a model.
+
+    Raises:
+        RunError: the folder of runs cannot be read.
+        BenchError: nothing answers to it; the nearest model is named.
+    """
+    path = Path(text)
+    if (path / "run.json").is_file():
+        if _read(path / "run.json").get("status") != "complete":
+            raise RunError(f"{path} is unfinished.", "Repeat the command that started it; it continues.")
+        return [read_run(path)]
+    runs, _ = find_runs(root)
+    found = choose(runs, models=[text]) or [run for run in runs if len(text) >= 4 and run.path.name.startswith(text)]
+    if not found:
+        raise unknown_name("run", text, {run.model for run in runs})
+    return found
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """Ids from a text file, one a line; blank lines and ``#`` comments do not count.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read ({error}).", "Give a text file with one id a line.") from error
+    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))

@@ -1,25 +1,15 @@
-"""The comparison table: a row is a model, a column one dataset:split and one ``metric@protocol``."""
+"""The comparison table: a row is a model, a column one dataset:split and one ``metric@protocol``, perhaps of one slice."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from ldznet_bench.atomic import dump_json
 from ldznet_bench.errors import BenchError, unknown_name
 from ldznet_bench.protocols import PROTOCOLS
+from ldznet_bench.reports.rules import MARKS, MEANING, mixed, refuse, refuse_mixed, stamps
 from ldznet_bench.reports.runs import Run
 
-MARKS = {"partial": "p", "limited": "l", "oracle-test": "o", "tuned-on-val": "v"}
-_MEANING = {
-    "p": "counts or files differ from the dataset's card (partial): not comparable with published rows",
-    "l": "a limited run: a sample of the split only",
-    "o": "threshold chosen on the test set itself (oracle-test)",
-    "v": "threshold tuned on the val split",
-}
 _TITLES = {"miou": "mIoU", "iou_fg": "IoU_FG", "oiou": "oIoU", "giou": "gIoU", "ciou": "cIoU", "ap": "AP", "dice": "Dice"}
 
 
@@ -30,36 +20,158 @@ class Column:
     Attributes:
         dataset: expanded name.
         protocol: full name.
-        position: of the metric in its protocol, for ordering.
+        position: of the metric in its protocol, or of the column in a layout.
         metric: its name.
+        part: number of the slice, for ordering.
+        slice: what the samples are restricted to; empty for all.
+        heading: overrules the title.
+        over: heading that neighbouring columns share.
     """
 
     dataset: str
     protocol: str
     position: int
     metric: str
+    part: int = 0
+    slice: str = ""
+    heading: str = ""
+    over: str = ""
 
     @property
     def title(self) -> str:
         """As a heading: ``phrasecut:test mIoU@native@1``."""
-        return f"{self.dataset} {metric_title(self.metric)}@{self.protocol}"
+        return self.heading or f"{self.dataset} {self.short}"
+
+    @property
+    def short(self) -> str:
+        """The title without the dataset."""
+        return f"{metric_title(self.metric)}@{self.protocol}" + (f" [{self.slice}]" if self.slice else "")
 
 
 @dataclass(frozen=True)
 class Value:
-    """A cell of the table: the score in percent with its marks; None where the metric does not apply."""
+    """A cell of the table.
+
+    Attributes:
+        score: in [0, 1]; None where the metric does not apply.
+        marks: what has to be said about it.
+        low: lower end of its interval, where one was made.
+        high: upper end.
+        sd: standard deviation over repeats, where there are some.
+        n: samples behind it.
+        tier: rank that it shares with the models it cannot be told apart from; None where no ranks were made.
+        comparable: whether it may be best of its column.
+    """
 
     score: float | None
     marks: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+    n: int | None = None
+    tier: int | None = None
+    comparable: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model, or one published method.
+
+    Attributes:
+        label: its name.
+        values: by column.
+        group: rows of one group stand together, a rule between groups.
+        published: whether it comes from a paper.
+        refs: numbers of the footnotes that belong to it.
+    """
+
+    label: str
+    values: Mapping[Column, Value]
+    group: str = ""
+    published: bool = False
+    refs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of models, columns of scores, and what their marks and protocols mean."""
+    r"""Rows of models, columns of scores, and what their marks and protocols mean.
+
+    Attributes:
+        columns: in order.
+        rows: in order.
+        notes: what stands below.
+        footnotes: of published rows, numbered from 1.
+        caption: of a paper's table.
+        label: of it, for ``\ref``.
+        decimals: of scores in percent.
+        pm: print intervals as half-widths instead of ends.
+    """
 
     columns: tuple[Column, ...]
-    rows: dict[str, dict[Column, Value]]
-    notes: tuple[str, ...] = field(default=())
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    caption: str = ""
+    label: str = ""
+    decimals: int = 2
+    pm: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a table is made.
+
+    Attributes:
+        metrics: names to show; none shows every protocol's headline, ``all`` everything.
+        strict: refuse limited, partial, dirty and incomplete runs; where not, they are marked.
+        allow_mixed: print what would be refused, marked.
+        limited: admit limited runs, marked.
+        published: rows from papers as well.
+        papers: only of these.
+        where: slice expression that restricts every column.
+        by: a column per slice; see `ldznet_bench.statistics.slices.Slices.by`.
+        leaked: image ids for the slices ``leaked`` and ``clean``.
+        intervals: 95 % intervals and ties, from the records.
+        pm: print them as half-widths.
+        repeats: runs that differ in their seed alone become one row, mean and deviation.
+        order: ``name``, or ``score`` of the first column.
+        decimals: of scores in percent.
+        margin: differences within it (in points of percent) do not part ranks.
+        resamples: bootstrap draws.
+        seed: of the draws.
+        caption: of the table.
+        label: of it.
+    """
+
+    metrics: tuple[str, ...] = ()
+    strict: bool = False
+    allow_mixed: bool = False
+    limited: bool = False
+    published: bool = False
+    papers: tuple[str, ...] = ()
+    where: str = ""
+    by: str = ""
+    leaked: frozenset[str] | None = None
+    intervals: bool = False
+    pm: bool = False
+    repeats: bool = False
+    order: str = "name"
+    decimals: int = 2
+    margin: float = 0.0
+    resamples: int = 10_000
+    seed: int = 0
+    caption: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run with the label of its row."""
+
+    label: str
+    run: Run
+    group: str = ""
+    values: dict[Column, Value] = field(default_factory=dict)
 
 
 def metric_title(name: str) -> str:
@@ -71,119 +183,150 @@ def metric_title(name: str) -> str:
     return _TITLES.get(stem, stem) + best
 
 
-def make_table(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Table:
-    """Lay out finished runs.
-
-    Args:
-        runs: finished ones; every column must come from one fingerprint of its dataset.
-        metrics: names to show; none shows every protocol's headline, ``all`` shows everything.
+def check(runs: Sequence[Run], options: Options) -> None:
+    """Refuse what the options do not admit.
 
     Raises:
-        BenchError: no runs, an unknown metric, or a column that would mix two fingerprints; the culprits are named.
+        BenchError: runs that cannot stand in one table, or an unknown metric.
     """
-    if not runs:
-        raise BenchError("there is no finished run to report.", "Make some with `ldznet-bench run`, or name their folder with --output.")
-    _refuse_mixed(runs)
-    _refuse_unknown(metrics, runs)
-    columns: set[Column] = set()
-    rows: dict[str, dict[Column, Value]] = {}
-    for (model, _), run in sorted(zip(_labels(runs), runs, strict=True), key=lambda item: item[0]):
-        names = list(run.summary["metrics"])
-        for name in _wanted(names, metrics):
-            column = Column(run.dataset, run.protocol, names.index(name), name)
-            columns.add(column)
-            rows.setdefault(model, {})[column] = _value(run, name)
-    return Table(tuple(sorted(columns)), rows, _notes(runs, rows))
-
-
-def render(runs: Sequence[Run], metrics: Sequence[str] = (), style: str = "markdown") -> str:
-    """A table of finished runs as text.
-
-    Args:
-        runs: finished ones.
-        metrics: see `make_table`.
-        style: ``markdown``, ``csv``, ``latex`` or ``json``.
-    """
-    if style not in _STYLES:
-        raise unknown_name("table style", style, _STYLES)
-    return _STYLES[style](make_table(runs, metrics))
-
-
-def to_json(table: Table) -> str:
-    """A list of scores with their model, dataset, protocol, metric and marks; null where a metric does not apply."""
-    return dump_json(
-        [
-            {"model": model, **dataclasses.asdict(column), "value": value.score, "marks": list(value.marks)}
-            for model, values in table.rows.items()
-            for column, value in sorted(values.items())
-        ]
-    )
-
-
-def to_markdown(table: Table) -> str:
-    """GitHub Markdown; best value of a column bold; notes below."""
-    head = ["model", *(column.title for column in table.columns)]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * len(table.columns)]
-    best = _best(table)
-    for model, values in table.rows.items():
-        cells = [_text(values.get(column), bold="**" if model in best[column] else "") for column in table.columns]
-        lines.append("| " + " | ".join([model.replace("|", "\\|"), *cells]) + " |")
-    return "\n".join(lines) + "\n" + "".join(f"\n- {note}" for note in table.notes) + "\n"
-
-
-def to_csv(table: Table) -> str:
-    """One line per score, exact values in [0, 1]; empty where a metric does not apply."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["model", "dataset", "protocol", "metric", "value", "marks"])
-    for model, values in table.rows.items():
-        for column in table.columns:
-            value = values.get(column)
-            if value is not None:
-                score = "" if value.score is None else repr(value.score)
-                writer.writerow([model, column.dataset, column.protocol, column.metric, score, " ".join(value.marks)])
-    return buffer.getvalue()
-
-
-def to_latex(table: Table) -> str:
-    r"""A booktabs tabular; best value of a column in \textbf; marks as superscripts; notes as comments-free footnote lines below."""
-    best = _best(table)
-    head = " & ".join(["Model", *(rf"\shortstack{{{_tex(column.dataset)}\\{_tex(_short(column))}}}" for column in table.columns)])
-    lines = [r"\begin{tabular}{l" + "r" * len(table.columns) + "}", r"\toprule", head + r" \\", r"\midrule"]
-    for model, values in table.rows.items():
-        cells = [_tex_value(values.get(column), bold=model in best[column]) for column in table.columns]
-        lines.append(" & ".join([_tex(model), *cells]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines) + "\n" + "".join(rf"\par\footnotesize {_tex(note)}" + "\n" for note in table.notes)
-
-
-def _short(column: Column) -> str:
-    return f"{metric_title(column.metric)}@{column.protocol}"
-
-
-def _refuse_mixed(runs: Sequence[Run]) -> None:
-    seen: dict[tuple[str, str], Run] = {}
-    for run in runs:
-        first = seen.setdefault((run.dataset, run.protocol), run)
-        if first.summary["fingerprint"] != run.summary["fingerprint"]:
-            raise BenchError(
-                f"{run.dataset} has two fingerprints: {first.path} and {run.path} were not made from the same data.",
-                "Choose runs of one of them with --models, or move the others away.",
-            )
-
-
-def _refuse_unknown(metrics: Sequence[str], runs: Sequence[Run]) -> None:
+    if not options.allow_mixed:
+        if options.strict:
+            refuse(runs, limited=options.limited)
+        else:
+            refuse_mixed(runs)
     known = {name for run in runs for name in run.summary["metrics"]} | {"all"}
-    for name in metrics:
+    for name in options.metrics:
         if name not in known:
             raise unknown_name("metric", name, known)
 
 
-def _labels(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Row labels; runs that share every name carry their identity, so that no run hides another."""
-    keys = [(run.model, run.dataset, run.protocol) for run in runs]
-    crowded = {run.model for run, key in zip(runs, keys, strict=True) if keys.count(key) > 1}
-    return [(f"{run.model} [{run.path.name}]" if run.model in crowded else run.model, str(run.path)) for run in runs]
+def make_table(runs: Sequence[Run], options: Options | None = None) -> Table:
+    """Lay out finished runs.
+
+    Args:
+        runs: finished ones.
+        options: how.
+
+    Raises:
+        BenchError: no runs, an unknown metric or slice, or runs that cannot stand together; the culprits are named.
+    """
+    options = options or Options()
+    if not runs:
+        raise BenchError("there is no finished run to report.", "Make some with `ldznet-bench run`, or name their folder with --output.")
+    check(runs, options)
+    entries = [Entry(label, run) for (label, _), run in sorted(zip(_labels(runs, options), runs, strict=True), key=lambda item: item[0])]
+    fill(entries, _columns(entries, options), options)
+    columns = tuple(sorted({column for entry in entries for column in entry.values}))
+    rows = rows_of(entries, options)
+    footnotes: tuple[str, ...] = ()
+    if options.published:
+        from ldznet_bench.reports.interleave import published_rows
+
+        extra, footnotes = published_rows(columns, rows, options.papers)
+        rows = (*extra, *rows)
+    notes = notes_for(runs, rows, options)
+    return Table(columns, _ordered(rows, columns, options.order), notes, footnotes, options.caption, options.label, options.decimals, options.pm)
+
+
+def fill(entries: Sequence[Entry], columns: Mapping[int, Sequence[Column]], options: Options) -> None:
+    """Put the values of every run into its entry: from its summary where that has them, else from its records."""
+    odd = mixed([entry.run for entry in entries])
+    if options.where or options.by or options.intervals:
+        from ldznet_bench.reports.measure import measure
+
+        measure(entries, columns, options)
+    else:
+        for index, entry in enumerate(entries):
+            for column in columns[index]:
+                entry.values[column] = Value(entry.run.summary["metrics"][column.metric], n=entry.run.summary["n_samples"])
+    for entry in entries:
+        for column, value in entry.values.items():
+            entry.values[column] = replace(value, marks=(*marks_of(entry.run, column.metric, id(entry.run) in odd), *value.marks))
+
+
+def marks_of(run: Run, metric: str, odd: bool = False) -> tuple[str, ...]:
+    """Letters for everything that has to be said about a run's score."""
+    source = (run.summary.get("thresholds", {}).get(metric) or {}).get("source")
+    found = [*stamps(run), *(["mixed"] if odd else []), *([source] if source in MARKS else [])]
+    return tuple(MARKS[name] for name in found)
+
+
+def rows_of(entries: Sequence[Entry], options: Options) -> tuple[Row, ...]:
+    """A row per label; with repeats, runs of one label are averaged."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.label, []).append(entry)
+    if options.repeats:
+        return tuple(_repeated(label, members) for label, members in groups.items())
+    merged = {label: {column: value for entry in members for column, value in entry.values.items()} for label, members in groups.items()}
+    return tuple(Row(label, values, groups[label][0].group) for label, values in merged.items())
+
+
+def notes_for(runs: Sequence[Run], rows: Sequence[Row], options: Options) -> tuple[str, ...]:
+    """What stands below the table: rules, marks, and what was not done."""
+    used = {mark for row in rows for value in row.values.values() for mark in value.marks} | ({"†"} if any(row.published for row in rows) else set())
+    names = {run.protocol for run in runs} | {column.protocol for row in rows for column in row.values}
+    notes = [f"{name} ({protocol.status}): {protocol.summary}" for name, protocol in PROTOCOLS.items() if name in names]
+    notes += [f"^{mark} {MEANING[mark]}" for mark in MEANING if mark in used]
+    if any(run.about.get("data", {}).get("mini") for run in runs):
+        notes.append("the dataset is a miniature or an example, not a published benchmark")
+    if options.where:
+        notes.append(f"only samples with {options.where}")
+    if options.intervals:
+        notes.append(f"intervals: 95 %, {options.resamples:,} draws of images with all their phrases; none below 5 images, no ties below 50")
+    if any(value.sd is not None for row in rows for value in row.values.values()):
+        notes.append("± standard deviation over runs that differ in their seed alone")
+    return (*notes, "scores in percent; n/a: the metric does not apply (binary maps have no AP)")
+
+
+def ranked(table: Table, column: Column) -> dict[int, int]:
+    """Which rows (by position) are best (1) and second (2) in a column, as printed; only comparable ones, and none where one stands alone."""
+    shown = {
+        index: round(100 * value.score, table.decimals)
+        for index, row in enumerate(table.rows)
+        if (value := row.values.get(column)) is not None and value.comparable and value.score is not None
+    }
+    order = sorted(set(shown.values()), reverse=True)[:2] if len(shown) > 1 else []
+    return {index: order.index(score) + 1 for index, score in shown.items() if score in order}
+
+
+def render(runs: Sequence[Run], metrics: Sequence[str] = (), style: str = "markdown", options: Options | None = None) -> str:
+    """A table of finished runs as text.
+
+    Args:
+        runs: finished ones.
+        metrics: see `Options`.
+        style: ``markdown``, ``csv``, ``latex``, ``json`` or ``macros``.
+        options: how the table is made; by default everything is printed, marked.
+
+    Raises:
+        BenchError: unknown style, or see `make_table`.
+    """
+    chosen = replace(options or Options(), metrics=tuple(metrics))
+    emit = emitter(style)
+    return emit(make_table(runs, chosen))
+
+
+def emitter(style: str) -> Callable[[Table], str]:
+    """The function that writes a table in a style.
+
+    Raises:
+        BenchError: unknown style.
+    """
+    from ldznet_bench.reports import latex, text
+
+    styles = {"markdown": text.to_markdown, "csv": text.to_csv, "json": text.to_json, "latex": latex.to_latex, "macros": latex.to_macros}
+    if style not in styles:
+        raise unknown_name("table style", style, styles)
+    return styles[style]
+
+
+def _columns(entries: Sequence[Entry], options: Options) -> dict[int, list[Column]]:
+    found: dict[int, list[Column]] = {}
+    for index, entry in enumerate(entries):
+        names = list(entry.run.summary["metrics"])
+        found[index] = [Column(entry.run.dataset, entry.run.protocol, names.index(name), name) for name in _wanted(names, options.metrics)]
+    return found
 
 
 def _wanted(names: Sequence[str], metrics: Sequence[str]) -> list[str]:
@@ -192,65 +335,37 @@ def _wanted(names: Sequence[str], metrics: Sequence[str]) -> list[str]:
     return [name for name in names if name in metrics or "all" in metrics]
 
 
-def _value(run: Run, metric: str) -> Value:
-    source = (run.summary.get("thresholds", {}).get(metric) or {}).get("source")
-    stamps = [
-        *(["partial"] if run.summary.get("partial") else []),
-        *(["limited"] if run.limited else []),
-        *([source] if source in MARKS else []),
-    ]
-    return Value(run.summary["metrics"][metric], tuple(MARKS[stamp] for stamp in stamps))
+def _labels(runs: Sequence[Run], options: Options) -> list[tuple[str, str]]:
+    """Row labels; runs that share every name carry their identity, so that no run hides another."""
+    keys = [(run.model, run.dataset, run.protocol) for run in runs]
+    crowded = set() if options.repeats else {run.model for run, key in zip(runs, keys, strict=True) if keys.count(key) > 1}
+    return [(f"{run.model} [{run.path.name}]" if run.model in crowded else run.model, str(run.path)) for run in runs]
 
 
-def _notes(runs: Sequence[Run], rows: dict[str, dict[Column, Value]]) -> tuple[str, ...]:
-    used = {mark for values in rows.values() for value in values.values() for mark in value.marks}
-    marks = [f"^{mark} {_MEANING[mark]}" for mark in sorted(used)]
-    rules = [f"{name} ({protocol.status}): {protocol.summary}" for name, protocol in PROTOCOLS.items() if name in {run.protocol for run in runs}]
-    mini = ["the dataset is a miniature or an example, not a published benchmark"] if any(run.about["data"].get("mini") for run in runs) else []
-    return (*rules, *marks, *mini, "scores in percent; n/a: the metric does not apply (binary maps have no AP)")
+def _ordered(rows: Sequence[Row], columns: Sequence[Column], order: str) -> tuple[Row, ...]:
+    if order == "name" or not columns:
+        return tuple(rows)
+
+    def key(row: Row) -> tuple[float, str]:
+        value = row.values.get(columns[0])
+        return (-value.score if value is not None and value.score is not None else 1.0, row.label)
+
+    return tuple(sorted(rows, key=key))
 
 
-def _best(table: Table) -> dict[Column, set[str]]:
-    best: dict[Column, set[str]] = {}
-    for column in table.columns:
-        scores = {model: values[column].score for model, values in table.rows.items() if column in values}
-        known = [score for score in scores.values() if score is not None]
-        best[column] = {model for model, score in scores.items() if known and len(scores) > 1 and score == max(known)}
-    return best
+def _repeated(label: str, members: Sequence[Entry]) -> Row:
+    columns: dict[Column, list[Value]] = {}
+    for entry in members:
+        for column, value in entry.values.items():
+            columns.setdefault(column, []).append(value)
+    seeds = max(len(values) for values in columns.values())
+    return Row(f"{label} ({seeds} seeds)" if seeds > 1 else label, {column: _mean(values) for column, values in columns.items()})
 
 
-def _text(value: Value | None, bold: str) -> str:
-    if value is None:
-        return ""
-    shown = "n/a" if value.score is None else f"{100 * value.score:.2f}"
-    return f"{bold}{shown}{bold}" + "".join(f" ^{mark}" for mark in value.marks)
-
-
-def _tex_value(value: Value | None, *, bold: bool) -> str:
-    if value is None:
-        return "--"
-    shown = "n/a" if value.score is None else f"{100 * value.score:.2f}"
-    marks = f"$^{{{','.join(value.marks)}}}$" if value.marks else ""
-    return (rf"\textbf{{{shown}}}" if bold else shown) + marks
-
-
-_STYLES: dict[str, Callable[[Table], str]] = {"markdown": to_markdown, "csv": to_csv, "latex": to_latex, "json": to_json}
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in text)
+def _mean(values: Sequence[Value]) -> Value:
+    scores = [value.score for value in values if value.score is not None]
+    if len(values) == 1 or len(scores) < len(values):
+        return values[0]
+    mean = sum(scores) / len(scores)
+    sd = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+    return Value(mean, tuple(dict.fromkeys(mark for value in values for mark in value.marks)), sd=sd, n=values[0].n)

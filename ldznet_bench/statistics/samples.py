@@ -37,12 +37,14 @@ class Samples:
         image_id: text (n,).
         counts: intersections, unions and areas; histograms as asked for.
         table: the other columns that were asked for.
+        order: position of each sample in the file.
     """
 
     sample_id: npt.NDArray[np.str_]
     image_id: npt.NDArray[np.str_]
     counts: Columns
     table: pa.Table
+    order: npt.NDArray[np.intp]
 
     def __len__(self) -> int:
         return len(self.sample_id)
@@ -50,7 +52,8 @@ class Samples:
     def take(self, rows: npt.NDArray[Any]) -> Samples:
         """Some of the samples, by a boolean mask or ascending positions."""
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return Samples(self.sample_id[positions], self.image_id[positions], self.counts.take(positions), self.table.take(pa.array(positions)))
+        table = self.table.take(pa.array(positions))
+        return Samples(self.sample_id[positions], self.image_id[positions], self.counts.take(positions), table, self.order[positions])
 
 
 def read_samples(path: Path, *, histograms: Histograms = "none", columns: Sequence[str] = ()) -> Samples:
@@ -65,7 +68,7 @@ def read_samples(path: Path, *, histograms: Histograms = "none", columns: Sequen
         RunError: no records, records of another version or number than the summary states, or a file that cannot be read.
     """
     wanted = dict.fromkeys(("sample_id", "image_id", *_COUNTS, *columns))
-    table = pa.Table.from_batches(_batches(path, list(wanted)))
+    table = pa.Table.from_batches(read_batches(path, list(wanted)))
     _refuse_incomplete(path, table)
     hist_fg, hist_bg = _read_histograms(path, histograms)
     ids = np.array(table.column("sample_id").to_pylist(), dtype=np.str_)
@@ -73,10 +76,15 @@ def read_samples(path: Path, *, histograms: Histograms = "none", columns: Sequen
     intersection, union, gt_area, pred_area = (np.asarray(table.column(name), dtype=np.int64) for name in _COUNTS)
     counts = Columns(intersection, union, gt_area, pred_area, hist_fg, hist_bg)
     images = np.array(table.column("image_id").to_pylist(), dtype=np.str_)
-    return Samples(ids[order], images[order], counts.take(order), table.select(list(columns)).take(pa.array(order)))
+    return Samples(ids[order], images[order], counts.take(order), table.select(list(columns)).take(pa.array(order)), order)
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def read_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a run's records, 1,024 rows at a time, in the file's order.
+
+    Raises:
+        RunError: no records, records of another version, or a file that cannot be read.
+    """
     file = path / "records.parquet"
     if not file.is_file():
         raise RunError(
@@ -88,7 +96,7 @@ def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
             if version != str(RECORD_SCHEMA_VERSION):
                 what = f"{file} holds records of version {version}, this ldznet_bench reads version {RECORD_SCHEMA_VERSION}."
                 raise RunError(what, "Run the cell again with this version, or report it with the one that made it.")
-            yield from parquet.iter_batches(batch_size=_BATCH, columns=columns)
+            yield from parquet.iter_batches(batch_size=_BATCH, columns=list(columns))
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{file} cannot be read ({error}).", "It was damaged or edited: remove that run folder and run again.") from error
 
@@ -112,7 +120,7 @@ def _refuse_incomplete(path: Path, table: pa.Table) -> None:
 def _read_histograms(path: Path, histograms: Histograms) -> tuple[Any, Any]:
     if histograms == "none":
         return None, None
-    parts = [_of_batch(batch, coarse=histograms == "coarse") for batch in _batches(path, list(_HISTOGRAMS))]
+    parts = [_of_batch(batch, coarse=histograms == "coarse") for batch in read_batches(path, list(_HISTOGRAMS))]
     if not parts or parts[0] is None:
         return None, None
     fg, bg = zip(*(part for part in parts if part is not None), strict=True)

@@ -22,7 +22,7 @@ def samples(seed: int = 0, n: int = 240, gain: float = 0.0, prefix: str = "s") -
     inter = (union * np.clip(base + gain + rng.normal(0, 0.05, n), 0, 1)).astype(np.int64)
     ids = np.array([f"{prefix}{k:04d}" for k in range(n)])
     images = np.array([f"im{k // 4:03d}" for k in range(n)])
-    return Samples(ids, images, Columns(inter, union, union, inter), pa.table({"n": pa.array(range(n))}))
+    return Samples(ids, images, Columns(inter, union, union, inter), pa.table({"n": pa.array(range(n))}), np.arange(n))
 
 
 def test_a_real_gain_is_found() -> None:
@@ -62,7 +62,7 @@ def test_runs_without_a_shared_sample_are_refused() -> None:
 
 def test_same_ids_on_other_images_are_refused() -> None:
     other = samples(2)
-    moved = Samples(other.sample_id, other.image_id[::-1], other.counts, other.table)
+    moved = Samples(other.sample_id, other.image_id[::-1], other.counts, other.table, other.order)
     with pytest.raises(BenchError, match="different images"):
         common_ids([samples(1), moved])
 

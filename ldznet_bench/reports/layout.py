@@ -1,0 +1,178 @@
+"""Tables as papers print them: rows, columns, groups and captions from a YAML file (``results/tables/*.yaml`` are LD-ZNet's)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ldznet_bench.cards import read_card
+from ldznet_bench.errors import BenchError, unknown_name
+from ldznet_bench.protocols import get_protocol
+from ldznet_bench.reports.interleave import cell, reference
+from ldznet_bench.reports.published import PublishedRow, load_published, pick
+from ldznet_bench.reports.runs import Run, choose
+from ldznet_bench.reports.table import Column, Entry, Options, Row, Table, Value, check, fill, notes_for, rows_of
+from ldznet_bench.share import shared
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutColumn:
+    """A column.
+
+    Attributes:
+        title: its heading.
+        dataset: full name of the split that our runs are on.
+        protocol: full name.
+        metric: of it.
+        printed: heading of the paper's column, for published rows.
+        over: heading that neighbouring columns share.
+        published_dataset: what the published rows are on, where the paper does not state the split.
+    """
+
+    title: str
+    dataset: str
+    protocol: str
+    metric: str
+    printed: str = ""
+    over: str = ""
+    published_dataset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutRow:
+    """A row: a published method, or a model of ours.
+
+    Attributes:
+        title: overrules the name.
+        group: heading of the rows that follow, too.
+        published: method, as its paper prints it.
+        model: our name; ``ldznet`` admits every variant, each in a row of its own.
+    """
+
+    title: str = ""
+    group: str = ""
+    published: str = ""
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.published) == bool(self.model):
+            raise ValueError("a row is either published or a model")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    r"""A table.
+
+    Attributes:
+        caption: of it.
+        label: for ``\ref``.
+        paper: where its published rows are from.
+        columns: in order.
+        rows: in order.
+        decimals: of scores in percent.
+    """
+
+    caption: str
+    label: str
+    paper: str
+    columns: tuple[LayoutColumn, ...]
+    rows: tuple[LayoutRow, ...]
+    decimals: int = 1
+
+    def __post_init__(self) -> None:
+        for column in self.columns:
+            try:
+                protocol = get_protocol(column.protocol)
+            except BenchError as error:
+                raise ValueError(f"column {column.title}: {error}") from error
+            if column.metric not in protocol.metrics:
+                raise ValueError(f"column {column.title}: {unknown_name('metric', column.metric, protocol.metrics)}")
+
+
+def load_layout(name: str) -> Layout:
+    """A layout by file, or one of those that come with the package, by name.
+
+    Raises:
+        BenchError: no such layout, or not according to the schema.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read_card(Path(name), Layout)
+    folder = shared("results") / "tables"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise unknown_name("layout", name, known)
+    return read_card(folder / f"{name}.yaml", Layout)
+
+
+def lay_out(layout: Layout, runs: Sequence[Run], options: Options) -> Table:
+    """The table that a layout describes, over the given runs; models without a run are left out.
+
+    Args:
+        layout: what stands where.
+        runs: any finished ones; only those on the layout's datasets and protocols are used.
+        options: intervals, refusals and the like.
+
+    Raises:
+        BenchError: runs that cannot stand together, an unknown method or dataset.
+    """
+    columns = tuple(_column(index, column) for index, column in enumerate(layout.columns))
+    entries: dict[int, list[Entry]] = {}
+    group = ""
+    groups: list[str] = []
+    for index, row in enumerate(layout.rows):
+        group = row.group or group
+        groups.append(group)
+        entries[index] = _entries(row, runs, columns, group) if row.model else []
+    flat = [entry for members in entries.values() for entry in members]
+    check([entry.run for entry in flat], options)
+    fill(flat, {index: _columns_of(entry.run, columns) for index, entry in enumerate(flat)}, options)
+    notes: list[str] = []
+    measured = [row for members in entries.values() for row in rows_of(members, options)]
+    rows: list[Row] = []
+    for index, row in enumerate(layout.rows):
+        if row.model:
+            rows += rows_of(entries[index], options)
+        else:
+            rows.append(_published(layout, row, columns, measured, groups[index], notes))
+    texts = (options.caption or layout.caption, options.label or layout.label)
+    return Table(columns, tuple(rows), notes_for([entry.run for entry in flat], rows, options), tuple(notes), *texts, layout.decimals, options.pm)
+
+
+def _column(index: int, column: LayoutColumn) -> Column:
+    return Column(column.dataset, get_protocol(column.protocol).full_name, index, column.metric, heading=column.title, over=column.over)
+
+
+def _entries(row: LayoutRow, runs: Sequence[Run], columns: Sequence[Column], group: str) -> list[Entry]:
+    wanted = {(column.dataset, column.protocol) for column in columns}
+    found = [run for run in choose(runs, models=[row.model]) if (run.dataset, run.protocol) in wanted]
+    names = sorted({run.model for run in found})
+    keys = [(run.model, run.dataset, run.protocol) for run in found]
+    entries = []
+    for run in sorted(found, key=lambda run: (run.model, str(run.path))):
+        label = run.model if not row.title else row.title if len(names) == 1 else f"{row.title} ({run.model})"
+        crowded = keys.count((run.model, run.dataset, run.protocol)) > 1
+        entries.append(Entry(f"{label} [{run.path.name}]" if crowded else label, run, group))
+    return entries
+
+
+def _columns_of(run: Run, columns: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if (column.dataset, column.protocol) == (run.dataset, run.protocol)]
+
+
+def _published(layout: Layout, row: LayoutRow, columns: Sequence[Column], measured: Sequence[Row], group: str, notes: list[str]) -> Row:
+    found = pick(load_published(), row.published, layout.paper)
+    values: dict[Column, Value] = {}
+    used: list[PublishedRow] = []
+    for column, spec in zip(columns, layout.columns, strict=True):
+        for source in found:
+            value = cell(source, column, measured, spec.printed or spec.title) if source.dataset in (column.dataset, spec.published_dataset) else None
+            if value is not None and column not in values:
+                values[column] = value if source.dataset == column.dataset else replace(value, comparable=False, marks=_not_comparable(value.marks))
+                used.append(source)
+    refs = tuple(sorted({reference(notes, [source]) for source in used}))
+    return Row(row.title or row.published, values, group, published=True, refs=refs)
+
+
+def _not_comparable(marks: tuple[str, ...]) -> tuple[str, ...]:
+    return marks if "≠" in marks else (*marks, "≠")
