@@ -183,7 +183,7 @@ class ModelCard:
     paper: str = ""
 
     def __post_init__(self) -> None:
-        if bool(self.recipes) != (self.default_recipe in self.recipes):
+        if (self.recipes or self.default_recipe is not None) and self.default_recipe not in self.recipes:
             raise ValueError(f"default_recipe is {self.default_recipe!r}, recipes are {', '.join(self.recipes) or 'none'}")
         if (self.kind == "network") != bool(self.variants):
             raise ValueError(f"a {self.kind} model {'lacks' if not self.variants else 'has no'} variants")

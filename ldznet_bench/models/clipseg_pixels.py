@@ -24,6 +24,7 @@ PAPER_SIZE = 352
 # What ViTImageProcessor takes for a key that its file does not state.
 _DEFAULTS: dict[str, Any] = {
     "do_resize": True,
+    "size": 224,
     "resample": int(Image.Resampling.BILINEAR),
     "do_rescale": True,
     "rescale_factor": 1 / 255,
@@ -68,7 +69,7 @@ class HfPixels:
         if not config["do_resize"]:
             raise WeightsError(f"{path}: do_resize is off; CLIPSeg needs images of one square size.", _REMEDY)
         return cls(
-            size=_square(config.get("size"), path),
+            size=_square(config["size"], path),
             resample=int(config["resample"]),
             scale=float(config["rescale_factor"]) if config["do_rescale"] else None,
             mean=_channels(config["image_mean"], path) if config["do_normalize"] else None,
@@ -132,11 +133,10 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 def _square(size: object, path: Path) -> int:
     """The side that ``size`` states: a number in files of 2022, height and width since."""
-    if isinstance(size, dict) and size.get("height") == size.get("width"):
-        size = size.get("height")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+    side = size.get("height") if isinstance(size, dict) and size.get("height") == size.get("width") else size
+    if not isinstance(side, int) or isinstance(side, bool) or side < 1:
         raise WeightsError(f"{path}: size is {size!r}; CLIPSeg needs a square, like 352 or equal height and width.", _REMEDY)
-    return size
+    return side
 
 
 def _channels(values: object, path: Path) -> tuple[float, ...]:
