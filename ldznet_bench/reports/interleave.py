@@ -64,7 +64,9 @@ def reference(notes: list[str], rows: Sequence[PublishedRow]) -> int:
     threshold = {"fixed": "fixed threshold", UNKNOWN: "threshold not stated", "oracle-test": "best threshold on the test set"}.get(
         row.threshold, row.threshold
     )
-    text = f"{row.source}: {protocol}, {threshold}" + ("; read in a third party's account" if row.checked == "S" else "")
+    text = f"{load_published().papers[row.paper].title}, {row.table}: {protocol}, {threshold}" + (
+        "; read in a third party's account" if row.checked == "S" else ""
+    )
     if text not in notes:
         notes.append(text)
     return notes.index(text) + 1

@@ -34,19 +34,20 @@ _PREAMBLE = r"% needs \usepackage[T1]{fontenc}, \usepackage{textcomp} and \usepa
 def to_latex(table: Table) -> str:
     r"""A booktabs tabular; best of a column in bold, second underlined, notes below; inside a table environment where it has a caption."""
     places = {column: ranked(table, column) for column in table.columns}
-    lines = [r"\begin{tabular}{@{}l" + "r" * len(table.columns) + "@{}}", r"\toprule", *_head(table), r"\midrule"]
+    # Two cells to a column, number and what belongs to it, so that the numbers stand in line whatever follows them.
+    lines = [r"\begin{tabular}{@{}l" + r"r@{\,}l" * len(table.columns) + "@{}}", r"\toprule", *_head(table), r"\midrule"]
     for index, row in enumerate(table.rows):
         if index and (row.group, row.published) != (table.rows[index - 1].group, table.rows[index - 1].published):
             lines.append(r"\midrule")
         if row.group and (not index or row.group != table.rows[index - 1].group):
-            lines.append(rf"\multicolumn{{{len(table.columns) + 1}}}{{@{{}}l}}{{\emph{{{escape(row.group)}}}}} \\")
+            lines.append(rf"\multicolumn{{{2 * len(table.columns) + 1}}}{{@{{}}l}}{{\emph{{{escape(row.group)}}}}} \\")
         cells = [_cell(row.values.get(column), places[column].get(index), table) for column in table.columns]
         lines.append(" & ".join([_label(row), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = _notes(table)
     if not table.caption:
         return "\n".join([_PREAMBLE, *lines, *notes]) + "\n"
-    caption = [rf"\caption{{{escape(table.caption)}}}", *([rf"\label{{{table.label}}}"] if table.label else [])]
+    caption = [rf"\caption{{{escape(table.caption)}}}\smallskip", *([rf"\label{{{table.label}}}"] if table.label else [])]
     return "\n".join([_PREAMBLE, r"\begin{table}[t]", r"\centering", *caption, *lines, *notes, r"\end{table}"]) + "\n"
 
 
@@ -83,30 +84,34 @@ def _head(table: Table) -> list[str]:
     if any(column.over for column in table.columns):
         cells, rules, at = [""], [], 2
         for over, members in itertools.groupby(table.columns, key=lambda column: column.over):
-            width = len(list(members))
+            width = 2 * len(list(members))
             cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(over)}}}")
             rules.append(rf"\cmidrule(lr){{{at}-{at + width - 1}}}" if over else "")
             at += width
         lines += [" & ".join(cells) + r" \\", "".join(rules)]
-    titles = [escape(column.heading) if column.heading else _stacked(column.dataset, column.short) for column in table.columns]
-    return [*lines, " & ".join(["Method", *titles]) + r" \\"]
+    titles = [_title(column.heading) if column.heading else _stacked(column.dataset, column.short) for column in table.columns]
+    return [*lines, " & ".join(["Method", *(rf"\multicolumn{{2}}{{c}}{{{title}}}" for title in titles)]) + r" \\"]
 
 
 def _stacked(*parts: str) -> str:
-    return r"\begin{tabular}[b]{@{}r@{}}" + r"\\".join(escape(part) for part in parts) + r"\end{tabular}"
+    return r"\begin{tabular}[b]{@{}c@{}}" + r"\\".join(_title(part) for part in parts) + r"\end{tabular}"
+
+
+def _title(text: str) -> str:
+    return escape(text).replace(r"IoU\_FG", r"IoU\textsubscript{FG}").replace(r"\_best", r"\textsubscript{best}")
 
 
 def _cell(value: Value | None, place: int | None, table: Table) -> str:
     if value is None:
-        return "--"
+        return "-- &"
     shown = number(value, table.decimals)
     if place == 1:
         shown = rf"\textbf{{{shown}}}"
     elif place == 2:
         shown = rf"\underline{{{shown}}}"
     extent = spread(value, table.decimals, table.pm)
-    small = rf" {{\scriptsize {escape(extent.strip())}}}" if extent else ""
-    return shown + small + _superscript(value.marks)
+    small = rf"{{\scriptsize {escape(extent.strip())}}}" if extent else ""
+    return f"{shown} & {small}{_superscript(value.marks)}".rstrip()
 
 
 def _label(row: Row) -> str:
@@ -122,8 +127,13 @@ def _notes(table: Table) -> list[str]:
     notes = [rf"\textsuperscript{{{number}}} {escape(note)}." for number, note in enumerate(table.footnotes, 1)]
     for note in table.notes:
         mark = re.match(r"\^(\S+) ", note)
-        notes.append(rf"\textsuperscript{{{escape(mark[1])}}} {escape(note[mark.end() :])}." if mark else f"{escape(note[:1].upper() + note[1:])}.")
+        notes.append(rf"\textsuperscript{{{escape(mark[1])}}} {escape(note[mark.end() :])}." if mark else f"{escape(_sentence(note))}.")
     return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *notes, r"\end{minipage}"]
+
+
+def _sentence(note: str) -> str:
+    """With a capital, unless it begins with the name of a protocol."""
+    return note if re.match(r"\S+@\d", note) else note[:1].upper() + note[1:]
 
 
 def _letters(text: str) -> str:

@@ -82,11 +82,6 @@ class PublishedRow:
         for item in self.values:
             _check_value(self, item)
 
-    @property
-    def source(self) -> str:
-        """Paper and table in a few words."""
-        return f"{self.paper}, {self.table}"
-
 
 @dataclass(frozen=True, slots=True)
 class Published:
