@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -22,6 +23,8 @@ from ldznet_bench.masks.geometry import Geometry, Instance, Polygon
 
 TABLES = ("phrases.csv", "phrases.jsonl")
 COLUMNS = ("image", "phrase", "id", "mask", "polygons", "rle", "width", "height", "split", "category", "tags")
+Made = TypeVar("Made")
+
 _HELP = "docs/folder.md shows the format by an example."
 
 
@@ -63,17 +66,21 @@ class Folder(Adapter):
             raise DataError(f"{self.table} has no column 'split', so {split!r} cannot be taken.", f"Add it, or leave :{split} out.")
 
     def _row(self, row: Row) -> tuple[ImageFile, Sample]:
-        name = row.text("image")
+        name, phrase = row.text("image"), row.text("phrase")
+        path = _located(row, lambda: self.find(name))
         sample_id = row.optional("id") or self._made_id(name)
         if "/" in sample_id or sample_id in (".", ".."):
             raise row.error(f"the id {sample_id!r} is no file name", "Predictions are files named by it; leave '/' out.")
         instances, size = self._geometry(row, sample_id)
-        image = self._image(row, name, size)
+        image = self.images.get(name)
+        if image is None:
+            height, width = size or _image_size(row, path)
+            image = self.images[name] = ImageFile(name, path, height, width)
         height, width = size or (image.height, image.width)
         if (height, width) != (image.height, image.width):
             raise row.error(f"its canvas is {width}x{height}, that of the image's other rows {image.width}x{image.height}", "Make them one size.")
         geometry = Geometry(height, width, instances)
-        return image, Sample(sample_id, name, row.text("phrase"), geometry, category=row.optional("category"), tags=row.texts("tags"))
+        return image, Sample(sample_id, name, phrase, geometry, category=row.optional("category"), tags=row.texts("tags"))
 
     def _made_id(self, image: str) -> str:
         """The image's name without its ending, and the phrase's number on it: ``cat__0``."""
@@ -91,10 +98,11 @@ class Folder(Adapter):
             return _polygons(row), size
         if stated == ["rle"]:
             value = row.json("rle")
-            parts = [_part(row, "rle", each) for each in (value if isinstance(value, list) else [value])]
+            parts = [_located(row, functools.partial(part_of, each)) for each in (value if isinstance(value, list) else [value])]
         else:
             names = row.texts("mask") or (f"{sample_id}.png",)
-            parts = [rle.encode(read_bitmap(self._mask_path(row, name))) for name in names]
+            paths = [self._mask_path(row, name) for name in names]
+            parts = [rle.encode(_located(row, functools.partial(read_bitmap, path))) for path in paths]
         for part in parts:
             if isinstance(part, Polygon):
                 raise row.error("'rle' holds a polygon", "Put it in the column 'polygons'.")
@@ -108,16 +116,13 @@ class Folder(Adapter):
             raise row.error(f"the mask {name!r} lies outside masks/", "Names are relative to masks/.")
         return self.masks / name
 
-    def _image(self, row: Row, name: str, size: tuple[int, int] | None) -> ImageFile:
-        known = self.images.get(name)
-        if known is None:
-            try:
-                path = self.find(name)
-            except DataError as error:
-                raise row.error(error.what.rstrip("."), error.remedy) from error
-            height, width = size or _image_size(row, path)
-            known = self.images[name] = ImageFile(name, path, height, width)
-        return known
+
+def _located(row: Row, make: Callable[[], Made]) -> Made:
+    """What `make` gives; its errors with the row's place."""
+    try:
+        return make()
+    except DataError as error:
+        raise row.error(error.what.rstrip("."), error.remedy) from error
 
 
 def _size(row: Row) -> tuple[int, int] | None:
@@ -143,17 +148,10 @@ def _polygons(row: Row) -> tuple[Instance, ...]:
     value = row.json("polygons")
     if not isinstance(value, list) or not all(isinstance(instance, list) for instance in value):
         raise row.error("'polygons' should hold a list of polygons per instance", "For one triangle: [[[0, 0, 9, 0, 9, 9]]].")
-    return tuple(tuple(_part(row, "polygons", _flat(polygon)) for polygon in instance) for instance in value)
+    return tuple(tuple(_located(row, functools.partial(part_of, _flat(polygon))) for polygon in instance) for instance in value)
 
 
 def _flat(polygon: Any) -> Any:  # noqa: ANN401
     if isinstance(polygon, list) and polygon and all(isinstance(point, list) and len(point) == 2 for point in polygon):
         return [number for point in polygon for number in point]
     return polygon
-
-
-def _part(row: Row, key: str, value: Any) -> Any:  # noqa: ANN401
-    try:
-        return part_of(value)
-    except DataError as error:
-        raise row.error(f"{key!r}: {error.what.rstrip('.')}", error.remedy) from error

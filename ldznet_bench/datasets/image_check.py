@@ -17,6 +17,7 @@ from ldznet_bench.datasets.sample import ImageFile
 from ldznet_bench.datasets.store import Stat, stat_of
 
 MISSING = "missing"
+_MARKS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}  # how JPEG and PNG begin, how they end
 _TAIL = 4096  # some cameras write up to this much behind the end of the image
 _AT_ONCE = 64  # images in flight, so that memory stays flat
 
@@ -58,22 +59,27 @@ def check_image(image: ImageFile) -> Checked:
 
 
 def _problem(content: bytes, image: ImageFile) -> str:
+    cut = _lacks_end(content)
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as opened:
             warnings.simplefilter("ignore")  # Pillow's about large images and odd metadata; neither makes a mask wrong
             width, height = opened.size
-            if not _has_end(content, opened.format):
-                opened.load()
-    except UnidentifiedImageError:
-        return "unreadable: not an image file" if content else "truncated: the file is empty"
+            if cut:
+                opened.load()  # 50 times slower than the rest, so only where the end mark is absent, which decoders may forgive
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"{'truncated' if 'truncated' in str(error) else 'unreadable'}: {error}"
+        what = "not an image file" if isinstance(error, UnidentifiedImageError) else str(error)
+        return f"truncated: {what}" if (cut and _has_mark(content)) or "truncated" in what else f"unreadable: {what}"
     if (width, height) != (image.width, image.height):
         return f"size {width}x{height}, annotation says {image.width}x{image.height}"
     return ""
 
 
-def _has_end(content: bytes, kind: str | None) -> bool:
-    """Whether a JPEG or PNG has its end mark, which a truncated one lacks; decoding is 50 times slower and done only where it is absent."""
-    tail = content[-_TAIL:]
-    return (kind == "JPEG" and b"\xff\xd9" in tail) or (kind == "PNG" and b"IEND" in tail)
+def _has_mark(content: bytes) -> bool:
+    """Whether a file is empty or begins as a JPEG or PNG, so that what is wrong with it is where it ends."""
+    return not content or content.startswith(tuple(_MARKS))
+
+
+def _lacks_end(content: bytes) -> bool:
+    """Whether the end mark of a JPEG or PNG is absent, as it is where the file is truncated; true for other kinds, which have none."""
+    end = next((end for begin, end in _MARKS.items() if content.startswith(begin)), None)
+    return end is None or end not in content[-_TAIL:]

@@ -23,6 +23,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ldznet_bench.datasets.card import DatasetCard
 from ldznet_bench.datasets.columns import IMAGES, SampleTable, map_table
 from ldznet_bench.datasets.counts import Found, differences
@@ -71,6 +73,9 @@ class PreparedDataset:
 
     def __repr__(self) -> str:
         return f"PreparedDataset({self.name!r}, {self.n_samples} samples on {self.n_images} images)"
+
+    def __reduce__(self) -> tuple[type[PreparedDataset], tuple[Path, DatasetCard]]:
+        return PreparedDataset, (self.path, self.card)  # another process maps the same files
 
     def __len__(self) -> int:
         return self.n_samples
@@ -178,11 +183,18 @@ def find_prepared(folder: Path, key: str) -> Path | None:
     Args:
         folder: ``HOME/prepared/<full name>``.
         key: source key.
+
+    Raises:
+        DataError: there is one, and something has damaged it.
     """
     if not folder.is_dir():
         return None
     for path in sorted(folder.glob(f"{key}-*")):
-        if (path / META).is_file() and path.name == f"{key}-{image_key(_stats_now(path))}":
+        try:
+            stats = [stat_of(image) for image in map_table(path / "images").column("path").to_pylist()]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"the prepared set {path} is damaged: {error}.", "Delete that folder; it will be made again.") from error
+        if path.name == f"{key}-{image_key(stats)}":
             return path
     return None
 
@@ -199,7 +211,3 @@ def stat_of(path: str | Path) -> Stat | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _stats_now(path: Path) -> list[Stat | None]:
-    return [stat_of(image) for image in map_table(path / "images").column("path").to_pylist()]
