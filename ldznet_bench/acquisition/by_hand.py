@@ -25,6 +25,7 @@ class Candidate:
 
     Attributes:
         name: posix path with the folder or archive it was found in, for matching.
+        inner: the same without it.
         path: of the loose file, or of the archive.
         archive: None for a loose file.
         entry: in the archive.
@@ -32,6 +33,7 @@ class Candidate:
     """
 
     name: str
+    inner: str
     path: Path
     archive: Archive | None
     entry: Entry | None
@@ -106,13 +108,17 @@ def take_by_hand(fetcher: Fetcher, jobs: Sequence[Job], pool: Pool) -> list[str]
 
 
 def everything(pool: Pool) -> list[tuple[str, Candidate]]:
-    """(path, candidate) of every file of a pool, without the folders that all of them are in; hidden files left out."""
-    visible = [one for one in pool.candidates if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(one.name).parts)]
-    parts = [PurePosixPath(candidate.name).parts for candidate in visible]
+    """(path, candidate) of every file of a pool, without the folders that all of them are in.
+
+    Left out are hidden files, and archives whose members are there. Drive packs a large folder into several zips: they become one again.
+    """
+    opened = {one.path for one in pool.candidates if one.archive is not None}
+    found = [(PurePosixPath(one.inner).parts, one) for one in pool.candidates if one.archive is not None or one.path not in opened]
+    visible = [(parts, one) for parts, one in found if not any(part.startswith((".", "__MACOSX")) for part in parts)]
     common = 0
-    while len({part[: common + 1] for part in parts if len(part) > common + 1}) == 1 and all(len(part) > common + 1 for part in parts):
+    while visible and all(len(parts) > common + 1 for parts, _ in visible) and len({parts[common] for parts, _ in visible}) == 1:
         common += 1
-    return [(str(PurePosixPath(*part[common:])), candidate) for part, candidate in zip(parts, visible, strict=True)]
+    return [(str(PurePosixPath(*parts[common:])), one) for parts, one in visible]
 
 
 def take_candidate(fetcher: Fetcher, job: Job, candidate: Candidate) -> None:
@@ -147,29 +153,28 @@ def _take(fetcher: Fetcher, job: Job, candidate: Candidate) -> str:
 
 def _candidates(sources: Sequence[Path], stack: contextlib.ExitStack) -> Iterator[Candidate]:
     order = 0
-    for path, name in _loose(sources):
+    for path, top, inner in _loose(sources):
         order += 1
-        yield Candidate(name, path, None, None, order)
+        yield Candidate(f"{top}/{inner}", inner, path, None, None, order)
         if path.suffix.lower() in _ARCHIVE_SUFFIXES and is_archive(path):
             archive = stack.enter_context(open_archive(path))
             for entry in archive.entries.values():
                 order += 1
-                yield Candidate(f"{_stem(path)}/{entry.name}", path, archive, entry, order)
+                yield Candidate(f"{_stem(path)}/{entry.name}", entry.name, path, archive, entry, order)
 
 
-def _loose(sources: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """(path, name) of every regular file, in a stable order."""
+def _loose(sources: Sequence[Path]) -> Iterator[tuple[Path, str, str]]:
+    """(path, name of the source, path in it) of every regular file, in a stable order."""
     for source in sources:
         if source.is_file():
-            yield source, source.name
+            yield source, source.resolve().parent.name, source.name
         elif source.is_dir():
-            top = source.resolve().name
             for folder, folders, files in os.walk(source):
                 folders.sort()
                 for file in sorted(files):
                     path = Path(folder, file)
                     if path.is_file():
-                        yield path, f"{top}/{path.relative_to(source).as_posix()}"
+                        yield path, source.resolve().name, path.relative_to(source).as_posix()
         else:
             raise BenchError(f"--from {source}: there is nothing at that path.", "Give the file, or the folder that holds what you fetched.")
 

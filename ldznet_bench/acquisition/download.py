@@ -230,8 +230,6 @@ class Download:
         """Everything that the user fetched by hand is the release."""
         refused = []
         for path, candidate in everything(pool):
-            if candidate.archive is None and candidate.path.suffix.lower() == ".zip":
-                continue  # its members are candidates of their own
             spec = FileSpec(path, (Mirror(https="https://by.hand/"),))
             job = Job(spec, self.fetcher.folder / path)
             if self.fetcher.present(job) is None:

@@ -76,7 +76,7 @@ def recall_listing(path: Path) -> list[FolderFile]:
         for file in files:
             check_relative(file.path)
             check_drive_id(file.file_id)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     return files
 

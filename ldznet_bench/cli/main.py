@@ -14,6 +14,9 @@ from ldznet_bench.errors import BenchError, unknown_name
 
 # Verb -> what `--help` says of it, so that listing the verbs imports none of them. Each lives in `ldznet_bench.cli.<verb>` as `command`.
 VERBS = {
+    "download": "Fetch datasets and weights, verify and prepare them.",
+    "verify": "Look again at everything that was downloaded.",
+    "remove": "Remove what was downloaded and prepared.",
     "list": "Models, datasets and protocols, and what is on disk.",
     "info": "Everything about one dataset, model or protocol.",
     "run": "Run models over datasets and count.",
