@@ -71,7 +71,7 @@ def _buffer(key: str, shape: tuple[int, ...], dtype: str) -> Tensor:
     if name == "position_ids":
         return torch.arange(shape[-1])[None]
     if name == "alphas_cumprod":
-        return noise_schedule(SDConfig())
+        return noise_schedule(SDConfig()).float()
     if name == "betas":
         return (torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2).float()
     return torch.full(shape, 0.9999 if name == "decay" else 0, dtype=_DTYPES[dtype])
@@ -168,7 +168,7 @@ def single_file_tensors(repository: Path, config: SDConfig, *, ema: bool = True)
     for key, value in load_file(repository / "text_encoder/model.safetensors").items():
         tensors["cond_stage_model.transformer." + official_text_name(key)] = value
     tensors["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(config.text["max_position_embeddings"])[None]
-    tensors["alphas_cumprod"] = noise_schedule(config)
+    tensors["alphas_cumprod"] = noise_schedule(config).float()
     return tensors
 
 

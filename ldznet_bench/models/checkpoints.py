@@ -294,7 +294,7 @@ def squeezed(value: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _check_schedule(checkpoint: Checkpoint, config: SDConfig) -> None:
-    ours = noise_schedule(config)
+    ours = noise_schedule(config).float()
     for prefix in ("", _LDM):
         theirs = checkpoint.tensors.get(prefix + "alphas_cumprod")
         if theirs is not None and not theirs.is_meta and (theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, atol=1e-6)):

@@ -115,13 +115,13 @@ def build_text_encoder(config: Mapping[str, Any]) -> TextEncoder:
 
 
 def noise_schedule(config: SDConfig) -> Tensor:
-    """Cumulative products of 1 - beta, float32 (steps,): made in float64, as Stable Diffusion does."""
+    """Cumulative products of 1 - beta, float64 (steps,)."""
     betas = torch.linspace(config.beta_start**0.5, config.beta_end**0.5, config.steps, dtype=torch.float64) ** 2
-    return torch.cumprod(1 - betas, dim=0).float()
+    return torch.cumprod(1 - betas, dim=0)
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, schedule: Tensor) -> Tensor:
-    """z_t = sqrt(a_t) z + sqrt(1 - a_t) n, with each image's own timestep.
+    """z_t = sqrt(a_t) z + sqrt(1 - a_t) n, with each image's own timestep; both roots are taken in float64, as in the authors' buffers.
 
     Args:
         latents: scaled latents (B, C, h, w), float32.
@@ -129,8 +129,9 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, schedule: Tenso
         timesteps: (B,), integers.
         schedule: of `noise_schedule`, on the CPU.
     """
-    alpha = schedule[timesteps.cpu()].to(latents.device).view(-1, 1, 1, 1)
-    return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    alpha = schedule[timesteps.cpu()].view(-1, 1, 1, 1)
+    signal, share = alpha.sqrt().to(latents), (1 - alpha).sqrt().to(latents)
+    return signal * latents + share * noise
 
 
 def scaled_latents(moments: Tensor, noise: Tensor | None, scaling_factor: float) -> Tensor:

@@ -71,9 +71,18 @@ def inputs(scheme: str, case: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @cache
 @torch.no_grad()
-def taps(scheme: str, case: str) -> list[Tensor]:
+def ldm_pass(scheme: str, case: str) -> tuple[list[Tensor], Tensor]:
+    """All sixteen taps, and the noise prediction."""
     z, noise, t, context = inputs(scheme, case)
-    return ldm(scheme)(add_noise(z, noise, t, noise_schedule(ARCHITECTURE.sd)), t, context)
+    seen: list[Tensor] = []
+    hook = ldm(scheme).unet.register_forward_hook(lambda _module, _given, output: seen.append(output[0]))
+    features = ldm(scheme)(add_noise(z, noise, t, noise_schedule(ARCHITECTURE.sd)), t, context)
+    hook.remove()
+    return features, seen[0]
+
+
+def taps(scheme: str, case: str) -> list[Tensor]:
+    return ldm_pass(scheme, case)[0]
 
 
 def consumed(features: list[Tensor]) -> list[Tensor]:
@@ -105,6 +114,19 @@ def gap(ours: Tensor, theirs: Tensor) -> float:
 
 def thinned(logits: Tensor, case: str) -> Tensor:
     return logits[..., ::4, ::4] if case == "trap" else logits
+
+
+@cache
+def segmentation_pass(scheme: str, case: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The map before the head, the logits, and statistics of the network's own sixteen transformers."""
+    network, seen = segmenter(scheme), {}
+    names = transformer_names(ARCHITECTURE.sd.unet)
+    hooks = [network.unet.get_submodule(n).register_forward_hook(lambda _m, _i, out, n=n: seen.__setitem__(n, out[0])) for n in names]
+    z, _, _, context = inputs(scheme, case)
+    before, logits = run(network, z, context, consumed(taps(scheme, case)))
+    for hook in hooks:
+        hook.remove()
+    return before, logits, torch.stack([statistics(seen[name]) for name in names], dim=1)
 
 
 @cache

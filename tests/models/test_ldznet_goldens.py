@@ -21,9 +21,11 @@ from ldznet_golden import (
     hidden,
     inputs,
     ldm,
+    ldm_pass,
     loaded,
     parts,
     run,
+    segmentation_pass,
     segmenter,
     statistics,
     taps,
@@ -34,7 +36,7 @@ from make_sd import GOLDENS, golden_randn, official_tensors
 from torch import Tensor
 
 from ldznet_bench.models.checkpoints import Architecture
-from ldznet_bench.models.sd import add_noise, encode_moments, noise_schedule, scaled_latents, transformer_names
+from ldznet_bench.models.sd import add_noise, encode_moments, noise_schedule, scaled_latents
 from ldznet_bench.models.segunet import SegmentationUNet, znet
 
 
@@ -78,42 +80,27 @@ def test_tap_everywhere(case: str, index: int) -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_noise_prediction_of_the_whole_ldm(scheme: str, case: str) -> None:
-    z, noise, t, context = inputs(scheme, case)
-    with torch.no_grad():
-        eps = ldm(scheme).unet(add_noise(z, noise, t, noise_schedule(ARCHITECTURE.sd)), t, context).sample
-    assert gap(statistics(eps), golden(scheme)[f"{case}.eps_stats"]) < ATOL[scheme]["taps"]
+    assert gap(statistics(ldm_pass(scheme, case)[1]), golden(scheme)[f"{case}.eps_stats"]) < ATOL[scheme]["taps"]
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_map_before_the_head(scheme: str, case: str) -> None:
-    z, _, _, context = inputs(scheme, case)
-    out_map, _ = run(segmenter(scheme), z, context, consumed(taps(scheme, case)))
-    assert gap(out_map, golden(scheme)[f"{case}.out_map"]) < ATOL[scheme]["out_map"]
+    assert gap(segmentation_pass(scheme, case)[0], golden(scheme)[f"{case}.out_map"]) < ATOL[scheme]["out_map"]
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_logits(scheme: str, case: str) -> None:
-    z, _, _, context = inputs(scheme, case)
-    _, logits = run(segmenter(scheme), z, context, consumed(taps(scheme, case)))
-    assert gap(thinned(logits, case), golden(scheme)[f"{case}.logits"]) < ATOL[scheme]["logits"]
+    assert gap(thinned(segmentation_pass(scheme, case)[1], case), golden(scheme)[f"{case}.logits"]) < ATOL[scheme]["logits"]
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_segmentation_unets_own_transformers(scheme: str, case: str) -> None:
-    z, _, _, context = inputs(scheme, case)
-    network, seen = segmenter(scheme), {}
-    names = transformer_names(ARCHITECTURE.sd.unet)
-    hooks = [network.unet.get_submodule(n).register_forward_hook(lambda _m, _i, out, n=n: seen.__setitem__(n, out[0])) for n in names]
-    run(network, z, context, consumed(taps(scheme, case)))
-    for hook in hooks:
-        hook.remove()
-    ours = torch.stack([statistics(seen[name]) for name in names], dim=1)
     # The goldens' table states no tolerance here. Under fanin the fused blocks amplify the taps' 1e-5: measured 2.2e-4 from the goldens,
     # which lie that far from a float64 pass, and 3e-5 between ours and float64.
-    assert gap(ours, golden(scheme)[f"{case}.segfeats"]) < {"s002": 3e-5, "fanin": 3e-4}[scheme]
+    assert gap(segmentation_pass(scheme, case)[2], golden(scheme)[f"{case}.segfeats"]) < {"s002": 3e-5, "fanin": 3e-4}[scheme]
 
 
 @pytest.mark.parametrize("case", ("sq", "ns"))
