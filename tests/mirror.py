@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 QUOTA_PAGE = b"""<!DOCTYPE html><html><head><title>Google Drive - Quota exceeded</title></head><body><div id="uc-text">
 <p class="uc-error-caption">Sorry, you can't view or download this file at this time.</p>
@@ -143,7 +143,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.asked = Asked(path, headers.get("range"), headers)
         with self.owner.lock:
             self.owner.asked.append(self.asked)
-            served = self.owner.served.get(path) or self.owner.served.get(urlsplit(path).path) or self.owner.fallback(path)
+            plain = unquote(urlsplit(path).path)
+            served = self.owner.served.get(path) or self.owner.served.get(plain) or self.owner.fallback(path)
             if served is not None and served.dynamic is not None:
                 served = served.dynamic(path, headers)
             quirk = served.script.pop(0) if served is not None and served.script else honest

@@ -239,7 +239,7 @@ def test_the_mask_cache_gives_the_same_bytes(tmp_path):
     for cell in cached:
         cell.run(Bar)
         assert content(cell) == content(plain)
-    assert len(list((tmp_path / "masks").glob("*.arrow"))) == 1
+    assert len(list((tmp_path / "masks").glob("*.sqlite"))) == 1
 
 
 def test_a_stopped_run_leaves_no_mask_cache(tmp_path):

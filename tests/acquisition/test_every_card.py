@@ -1,0 +1,220 @@
+"""`download` of every dataset card against a server with the real layouts, then `run` without a socket: the oracle scores exactly 1."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from make_mirror import Hosts
+from mirror import QUOTA_PAGE, Mirror, Served, always, page, status
+
+from ldznet_bench.cli import main
+
+# The authors' word lists are not ours to copy: the ones served here are others, which is said.
+pytestmark = pytest.mark.filterwarnings("ignore::ldznet_bench.errors.BenchWarning")
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bench(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LDZNET_BENCH_HOME", str(tmp_path / "home"))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main._run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    import huggingface_hub.constants as constants
+
+    with Mirror() as mirror:
+        found = Hosts(mirror, tmp_path / "world")
+        monkeypatch.setenv("LDZNET_BENCH_DRIVE_ENDPOINT", mirror.base)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", mirror.base)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", mirror.base + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+        yield found
+
+
+def download(bench: Bench, *arguments: object) -> dict:
+    code, out, err = bench("download", *arguments, "--json", "--quiet")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def oracle_scores_one(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, card: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", refuse)
+        code, out, err = bench("run", "--models", "oracle", "--datasets", name, "--card", card, "--json", "--quiet")
+    assert code == 0, err
+    (run,) = json.loads(out)["runs"]
+    assert run["metrics"]["miou"] == 1
+    assert run["metrics"]["oiou"] == 1
+
+
+def make(hosts: Hosts, family: str) -> tuple[str, Path]:
+    if family == "phrasecut":
+        return "phrasecut:test", hosts.phrasecut()
+    if family == "aigi":
+        return "aigi:test", hosts.aigi()
+    split, partition = {"refcoco": ("testA", "unc"), "refcoco+": ("testB", "unc"), "refcocog": ("test", "umd")}[family]
+    return f"{family}-{partition}:{split}", hosts.refer(family, partition)
+
+
+@pytest.mark.parametrize("family", ["phrasecut", "refcoco", "refcoco+", "refcocog", "aigi"])
+def test_from_nothing_to_an_oracle_of_one(bench: Bench, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, family: str, tmp_path: Path) -> None:
+    name, card = make(hosts, family)
+    said = download(bench, name, "--card", card)
+    assert said["done"][0]["prepared"][0]["name"] == name
+    assert said["done"][0]["prepared"][0]["partial"] == []
+    assert said["done"][0]["prepared"][0]["problems"] == 0
+    assert not list((tmp_path / "home").glob("archives/**/*.zip"))
+    oracle_scores_one(bench, monkeypatch, name, card)
+
+
+@pytest.mark.parametrize("family", ["phrasecut", "refcoco"])
+def test_the_second_command_asks_for_nothing(bench: Bench, hosts: Hosts, family: str) -> None:
+    name, card = make(hosts, family)
+    first = download(bench, name, "--card", card)
+    asked = len(hosts.mirror.asked)
+    second = download(bench, name, "--card", card, "--offline")
+    assert len(hosts.mirror.asked) == asked
+    assert second["done"][0]["prepared"] == first["done"][0]["prepared"]
+    assert all(line["state"] == "here" for line in second["plan"][0]["files"])
+
+
+def test_phrasecut_when_drive_is_dead_comes_from_the_hub(bench: Bench, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, card = make(hosts, "phrasecut")
+    for served in hosts.drive.files.values():
+        served.script = always(page(QUOTA_PAGE))
+    download(bench, name, "--card", card)
+    oracle_scores_one(bench, monkeypatch, name, card)
+
+
+def test_phrasecut_when_drive_and_the_hub_are_dead_comes_from_the_authors_zip(bench: Bench, hosts: Hosts) -> None:
+    name, card = make(hosts, "phrasecut")
+    archive = hosts.drive.files["1SGVzPWkNaBOSbrlGGgsNTG4uGonQhE2U"]
+    for served in hosts.drive.files.values():
+        if served is not archive:
+            served.script = always(status(404))
+    hosts.hub.repos.clear()
+    assert download(bench, name, "--card", card)["done"][0]["prepared"][0]["samples"] == 25
+
+
+def test_phrasecut_when_single_images_are_refused_takes_both_zips(bench: Bench, hosts: Hosts) -> None:
+    name, card = make(hosts, "phrasecut")
+    for path in list(hosts.mirror.served):
+        if path.endswith(".jpg"):
+            hosts.mirror.served[path] = Served(b"", always(status(403)))
+    prepared = download(bench, name, "--card", card)["done"][0]["prepared"][0]
+    assert prepared["problems"] == 0
+    assert {"VG_100K_2/images.zip", "VG_100K_2/images2.zip"} <= {"/".join(asked.path.split("/")[-2:]) for asked in hosts.mirror.asked}
+
+
+def test_refcoco_when_the_archive_is_dead_comes_from_parquet(bench: Bench, hosts: Hosts) -> None:
+    from test_hub import parquet, ref
+
+    name, card = make(hosts, "refcoco")
+    for path, served in hosts.mirror.served.items():
+        if path.endswith("refcoco.zip"):
+            served.script = always(status(404))
+    import yaml
+
+    content = yaml.safe_load(card.read_text())
+    # Parquet copies lack the original's bytes: a card that states their hash would rightly refuse them.
+    for item in content["files"]["items"]:
+        item["sha256"] = item["size"] = None
+    content["partitions"]["unc"]["splits"]["testA"] = {"images": 3, "refs": 3, "phrases": 3}
+    card.write_text(yaml.safe_dump(content))
+    rows = [ref(number, "testA") for number in range(3)]
+    hosts.hub.add("jxu124/refcoco", {"data/test-00000-of-00001-82af0c1b600890ac.parquet": parquet(rows)}, kind="dataset")
+    picture = next(served.content for path, served in hosts.mirror.served.items() if path.endswith(".jpg"))
+    for row in rows:
+        hosts.serve(f"http://images.cocodataset.org/train2014/COCO_train2014_{row['image_id']:012d}.jpg", picture)
+    prepared = download(bench, name, "--card", card)["done"][0]["prepared"][0]
+    assert (prepared["samples"], prepared["images"]) == (3, 3)
+
+
+def test_aigi_when_the_listing_is_cut_at_50_is_refused(bench: Bench, hosts: Hosts) -> None:
+    name, card = make(hosts, "aigi")
+    top = "1oZDJu5Y7nqN23Fcb6kCvXy1Do69l_YkQ"
+    hosts.drive.folders[top] = hosts.drive.folders[top][:50]
+    code, _, err = bench("download", name, "--card", card, "--quiet")
+    assert code == 2
+    assert "it lists 50 image files where the card says 60" in err
+    assert f"open https://drive.google.com/drive/folders/{top}" in err
+
+
+def test_aigi_by_hand_from_drives_zips(bench: Bench, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import zipfile
+
+    name, card = make(hosts, "aigi")
+    (tmp_path / "mine").mkdir()
+    files = sorted(path for path in (hosts.folder / "AIGI").rglob("*") if path.is_file())
+    for number in range(2):
+        with zipfile.ZipFile(tmp_path / "mine" / f"AIGI-20261101T101112Z-{number + 1:03d}.zip", "w") as file:
+            for path in files[number::2]:
+                file.write(path, f"AIGI/{path.relative_to(hosts.folder / 'AIGI')}")
+    download(bench, name, "--card", card, "--from", tmp_path / "mine", "--offline")
+    assert not hosts.mirror.asked
+    oracle_scores_one(bench, monkeypatch, name, card)
+
+
+def test_everything_dead_ends_in_a_recipe(bench: Bench, hosts: Hosts) -> None:
+    name, card = make(hosts, "phrasecut")
+    for served in hosts.drive.files.values():
+        served.script = always(page(QUOTA_PAGE))
+    hosts.hub.repos.clear()
+    code, _, err = bench("download", name, "--card", card, "--quiet")
+    assert code == 2
+    assert "refer_test.json\n    drive.google.com: a web page instead of the file: Drive's quota" in err
+    assert "huggingface.co: HTTP 404" in err
+    assert "archive: annotations.zip cannot be had (drive.google.com: " in err
+    assert "open https://drive.google.com/file/d/1jrzXm1gcq6f5hNDeamZd0UmyyHUv61IZ/view" in err
+    assert f"ldznet-bench download {name} --from FOLDER" in err
+
+
+def test_a_mirror_of_ones_own_comes_first(bench: Bench, hosts: Hosts) -> None:
+    name, card = make(hosts, "refcoco")
+    hosts.mirror.add_tree(hosts.folder / "refer", "/lab/refer")
+    asked = len(hosts.mirror.asked)
+    download(bench, name, "--card", card, "--mirror", f"{hosts.mirror.base}/lab")
+    paths = {one.path.split("/")[1] for one in hosts.mirror.asked[asked:]}
+    assert "lab" in paths
+    assert not any(one.path.endswith("refcoco.zip") for one in hosts.mirror.asked)
+
+
+def test_two_splits_share_what_they_need(bench: Bench, hosts: Hosts) -> None:
+    _, card = make(hosts, "refcoco")
+    download(bench, "refcoco:testA", "--card", card)
+    before = hosts.mirror.count()
+    said = download(bench, "refcoco", "--card", card)
+    assert [one["name"] for one in said["done"][0]["prepared"]] == [f"refcoco-unc:{split}" for split in ("train", "val", "testA", "testB")]
+    after = hosts.mirror.count()
+    assert all(after[path] == before[path] for path in before)
+
+
+def test_a_dry_run_fetches_nothing(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:
+    name, card = make(hosts, "phrasecut")
+    code, out, _ = bench("download", name, "--card", card, "--dry-run")
+    assert code == 0
+    assert "licence: none stated for the annotations" in out
+    assert "refer_test.json" in out
+    assert "to fetch:" in out
+    assert not hosts.mirror.asked
+    assert not (tmp_path / "home").exists()
