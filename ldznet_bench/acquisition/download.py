@@ -43,6 +43,7 @@ class Options:
         keep_archives: leave archives in the home after unpacking.
         allow_partial: go on with fewer images or other counts than the card's.
         workers: files at once.
+        extra: paths of optional files that are wanted, too.
     """
 
     by_hand: tuple[Path, ...] = ()
@@ -50,6 +51,7 @@ class Options:
     keep_archives: bool = False
     allow_partial: bool = False
     workers: int = FILE_WORKERS
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +121,17 @@ class Download:
         folder = target.folder(home)
         self.fetcher = Fetcher(home, target.files, folder, network, Ledger(home.ledger(folder)), watcher, options.preference)
         self.notes: list[str] = []
+        for path in options.extra:
+            target.files.file(path)
 
     @property
     def jobs(self) -> list[Job]:
         """The files that are named one by one."""
-        return [self.fetcher.job(spec) for spec in self.target.files.needed(self.target.item_splits)]
+        return [self.fetcher.job(spec) for spec in self.target.files.needed(self.target.item_splits, self.options.extra)]
 
     def plan(self) -> Plan:
         """What will be fetched."""
-        return make_plan(self.fetcher, self.target, self._missing_images(), self.options.by_hand)
+        return make_plan(self.fetcher, self.target, self.jobs, self._missing_images(), self.options.by_hand)
 
     def run(self, stage: Stage) -> Outcome:
         """Fetch, count, prepare.
@@ -283,6 +287,8 @@ class Download:
 
     def _next(self) -> str:
         if isinstance(self.target, WeightsTarget):
-            return f"ldznet-bench run --models {self.target.model} --datasets DATASET"
+            # A part is found by itself in HOME/weights/<part>; other sources of it have folders of their own, which must be named.
+            elsewhere = f" --weights {self.target.part}={self.fetcher.folder}" if self.target.files.root != self.target.part else ""
+            return f"ldznet-bench run --models {self.target.model}{elsewhere} --datasets DATASET"
         names = ",".join(self.target.full_name(split) for split in self.target.splits)
         return f"ldznet-bench run --models oracle,box --datasets {names}"

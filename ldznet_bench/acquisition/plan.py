@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldznet_bench.acquisition.fetch import Fetcher
+from ldznet_bench.acquisition.fetch import Fetcher, Job
 from ldznet_bench.acquisition.specs import FileSpec, ImagesSpec, format_size, parse_size
 from ldznet_bench.acquisition.targets import DatasetTarget, Target
 from ldznet_bench.errors import DataError
@@ -107,16 +108,17 @@ class Plan:
         return "\n".join(out) + "\n"
 
 
-def make_plan(fetcher: Fetcher, target: Target, missing_images: int | None = None, by_hand: tuple[Path, ...] = ()) -> Plan:
+def make_plan(fetcher: Fetcher, target: Target, jobs: Sequence[Job], missing_images: int | None = None, by_hand: tuple[Path, ...] = ()) -> Plan:
     """Look at what is here, and say what is not.
 
     Args:
         fetcher: of the target's card.
         target: what was asked for.
+        jobs: its files that are named one by one.
         missing_images: images that are not here, where the annotations are and tell.
         by_hand: where the user's own files are, which come before any mirror.
     """
-    needed = target.files.needed(target.item_splits)
+    needed = [job.spec for job in jobs]
     lines = [_file_line(fetcher, spec) for spec in needed]
     archives = {mirror.member.of for spec in needed for mirror in spec.mirrors if mirror.member is not None}
     if isinstance(target, DatasetTarget):

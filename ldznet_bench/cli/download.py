@@ -26,6 +26,7 @@ offline = click.option("--offline", is_flag=True, envvar="LDZNET_BENCH_OFFLINE",
 @click.option(
     "--mirror", "mirrors", multiple=True, metavar="URL|HOST", help="An address with the files below it, or a host of the card to try first."
 )
+@click.option("--with", "extra", multiple=True, metavar="FILE", help="An optional file of the card that you want, too; repeat for more.")
 @click.option("--allow-partial", is_flag=True, help="Accept counts that differ from the card's; numbers are then stamped partial.")
 @click.option("--keep-archives", is_flag=True, help="Leave archives in the home after unpacking.")
 @click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at once.")
@@ -50,7 +51,8 @@ def command(names: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - opti
     from ldznet_bench.acquisition.watchers import Silent
     from ldznet_bench.atomic import dump_json
 
-    chosen = Options(given["by_hand"], _preference(given["mirrors"]), given["keep_archives"], given["allow_partial"], given["jobs"])
+    asked = ("by_hand", "keep_archives", "allow_partial", "extra")
+    chosen = Options(preference=_preference(given["mirrors"]), workers=given["jobs"], **{key: given[key] for key in asked})
     home, network = find_home(given["home"]), Network(offline=is_offline(given["offline"]))
     downloads = [Download(target, home, network, chosen, Silent()) for target in find_targets(names, given["cards"])]
     plans, outcomes = [], []
