@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from ldznet_bench.errors import DataError
 
+MAX_SIDE = 1_000_000
+_INT64 = 2**63
 _KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
@@ -50,15 +52,15 @@ class Fields:
         value = self.value.get(key)
         if type(value) is float and value.is_integer():
             return int(value)
-        if type(value) is not int:
+        if type(value) is not int or abs(value) >= _INT64:
             self._fail(key, int)
         return value
 
     def size(self, key: str) -> int:
-        """A whole number of pixels, at least 1."""
+        """A whole number of pixels, from 1 to `MAX_SIDE`."""
         value = self.integer(key)
-        if value < 1:
-            self.fail(f"{key!r} is {value}; an image has at least one pixel")
+        if not 1 <= value <= MAX_SIDE:
+            self.fail(f"{key!r} is {value}; an image has from 1 to {MAX_SIDE:,} pixels a side")
         return value
 
     def items(self, key: str) -> list[Any]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ldznet_bench.datasets.adapter import Adapter, Progress, Request, open_adapter
+from ldznet_bench.datasets.adapter import Adapter, Progress, Request, open_adapter, plugin_names
 from ldznet_bench.datasets.card import DatasetCard, dataset_card, families
 from ldznet_bench.datasets.names import DatasetName, parse_name
-from ldznet_bench.errors import DataError
+from ldznet_bench.errors import BenchError, DataError
 from ldznet_bench.places import home_folder
 from ldznet_bench.share import shared
 
@@ -69,7 +69,7 @@ class Listed:
         images: how many the card expects, or None.
         phrases: how many the card expects, or None.
         mini: a miniature.
-        state: ``bundled``, ``on disk``, ``not found`` (below the data root) or ``needs --data-root``.
+        state: ``bundled``, ``on disk``, ``not found`` (below the data root), ``needs --data-root``, or ``broken plug-in``.
     """
 
     name: str
@@ -82,11 +82,18 @@ class Listed:
 
 def list_datasets(*, data_root: Path | None = None, home: Path | None = None) -> list[Listed]:
     """Every normal split of every card, sorted by family, and whether it could be loaded from here. Reads cards only."""
-    return [
-        Listed(name, card.title, counts.images, counts.phrases, card.mini, _state(name, card, data_root, home))
-        for card in map(dataset_card, families())
-        for name, counts in card.names()
-    ]
+    return [row for family in families() for row in _listed(family, data_root, home)]
+
+
+def _listed(family: str, data_root: Path | None, home: Path | None) -> list[Listed]:
+    try:
+        card = dataset_card(family)
+    except BenchError as error:
+        if family not in plugin_names():
+            raise
+        return [Listed(family, str(error), None, None, False, "broken plug-in")]  # another package's fault must not hide everything else
+    splits = card.names()
+    return [Listed(name, card.title, counts.images, counts.phrases, card.mini, _state(name, card, data_root, home)) for name, counts in splits]
 
 
 def _state(name: str, card: DatasetCard, data_root: Path | None, home: Path | None) -> str:

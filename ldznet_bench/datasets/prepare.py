@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ldznet_bench import __version__
 from ldznet_bench.atomic import write_error
@@ -52,13 +52,28 @@ def open_or_prepare(adapter: Adapter, progress: Progress | None = None) -> Prepa
     key = source_key(adapter)
     found = find_prepared(folder, key)
     if found is None:
+        tell = progress or (lambda *_: None)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".lock"):
-                found = find_prepared(folder, key) or _prepare(adapter, folder, key, progress or (lambda *_: None))
+            with _locked(folder, tell):
+                found = find_prepared(folder, key) or _prepare(adapter, folder, key, tell)
         except OSError as error:
             raise write_error(folder, error) from error
     return PreparedDataset(found, request.card)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, progress: Progress) -> Iterator[None]:
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress("waiting for another process", 0, None)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def prepared_folder(home: Path, full_name: str) -> Path:
@@ -100,7 +115,7 @@ def _write(adapter: Adapter, folder: Path, progress: Progress) -> str:
     """Write a prepared set's files; returns the image key."""
     request = adapter.request
     collected = _Collector(folder / "samples", progress)
-    for image, sample in adapter.rows():
+    for image, sample in _rows(adapter):
         collected.add(image, sample)
     collected.finish(request.name.full, adapter)
     checked = []
@@ -129,6 +144,14 @@ def _write(adapter: Adapter, folder: Path, progress: Progress) -> str:
     }
     (folder / META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return image_key(check.stat for check in checked)
+
+
+def _rows(adapter: Adapter) -> Iterator[tuple[ImageFile, Sample]]:
+    """The adapter's rows; a disk that fails under them is the source's fault, not that of the home."""
+    try:
+        yield from adapter.rows()
+    except OSError as error:
+        raise DataError(f"cannot read the release under {adapter.request.root}: {error}.", "Check the disk and its permissions.") from error
 
 
 class _Collector:
@@ -217,7 +240,13 @@ class _Writer:
         self.stack.close()
 
     def _flush(self) -> None:
-        self.write(sample_table(self.pending))
+        try:
+            table = sample_table(self.pending)
+        except UnicodeEncodeError as error:
+            odd = next(s for _, s in self.pending if not _is_text(s.sample_id, s.phrase, s.sent or "", s.category or "", s.ref_id or "", *s.tags))
+            remedy = "Half of a surrogate pair (\\ud83d without its other half) is no character; correct the source."
+            raise DataError(f"sample {odd.sample_id!a} holds text that is not Unicode: {odd.phrase!a}.", remedy) from error
+        self.write(table)
         self.pending = []
 
 
@@ -283,6 +312,10 @@ def _fingerprint(folder: Path, collected: _Collector, checked: list[Checked], pr
                 progress("fingerprinting", done, len(collected.ids))
 
     return fingerprint(images, samples())
+
+
+def _is_text(*texts: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for text in texts for character in text)
 
 
 def _kind(problem: str) -> str:

@@ -97,3 +97,12 @@ def test_plugins_are_found_by_entry_point_and_imported_only_when_used(tmp_path, 
         adapter.adapter_class("wrong")
     with pytest.raises(BenchError, match="Did you mean 'phrasecut'"):
         adapter.adapter_class("phrasecutt")
+
+
+def test_a_broken_plugin_does_not_hide_the_others(monkeypatch):
+    from ldznet_bench.datasets.load import list_datasets
+
+    monkeypatch.setattr(adapter, "_plugins", lambda: {"broken": "no_such_module:X"})
+    rows = {row.name: row for row in list_datasets()}
+    assert rows["broken"].state == "broken plug-in" and "no_such_module" in rows["broken"].title
+    assert rows["example:test"].state == "bundled" and rows["phrasecut:test"].state == "needs --data-root"

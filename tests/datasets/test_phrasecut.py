@@ -140,6 +140,7 @@ def test_counts_that_differ_are_partial(load, release):
         (lambda tasks: tasks[4].update(Polygons=[[[[1, 2], [3, float("nan")]]]]), "'Polygons' should hold"),
         (lambda tasks: tasks[4].update(Polygons=[[1, 2]]), "'Polygons' should hold"),
         (lambda tasks: tasks[4].update(Polygons={}), "'Polygons' should be a list"),
+        (lambda tasks: tasks[4].update(Polygons=[[[[0, 0], [1e300, 0], [0, 1e300]]]]), "'Polygons': "),
         (lambda tasks: tasks[4].update(instance_boxes=[[1, 2, 3]]), "'instance_boxes' should hold boxes of four finite numbers"),
         (lambda tasks: tasks[4].update(phrase_structure=[]), "'phrase_structure' should be an object"),
         (lambda tasks: tasks[4]["phrase_structure"].update(attributes=[1]), "'attributes' should hold texts only"),
@@ -205,3 +206,16 @@ def test_no_data_root_says_how_to_give_it(load):
 def test_downloads_under_the_home_need_no_data_root(load, release, tmp_path):
     shutil.copytree(release, tmp_path / "home" / "datasets" / "VGPhraseCut_v0")
     assert len(load("phrasecut:test")) == 20
+
+
+def test_text_that_is_not_unicode_is_told(load, release):
+    edit(release / "refer_test.json", lambda tasks: tasks[4].update(phrase="half \ud83d"))
+    with pytest.raises(DataError, match=r"sample '2300028__40[_0-9]*' holds text that is not Unicode"):
+        load("phrasecut:test", release)
+
+
+@pytest.mark.parametrize("width", [0, -3, 2.5, 10**7, 10**30, "120"])
+def test_sizes_of_images_are_checked(load, release, width):
+    edit(release / "image_data_split.json", lambda images: images[2].update(width=width))
+    with pytest.raises(DataError, match=r"image_data_split\.json, element 2: 'width'"):
+        load("phrasecut:test", release)

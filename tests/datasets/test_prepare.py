@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import pickle
@@ -6,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -164,6 +166,30 @@ def test_a_full_disk_or_ctrl_c_leaves_nothing_half_visible(load, release, tmp_pa
         assert "No space left on device" in str(caught.value) and "--home" in str(caught.value)
     assert folders(tmp_path / "home") == []
     assert load("phrasecut:test", release).n_samples == 20
+
+
+def test_a_release_on_a_failing_disk_is_not_blamed_on_the_home(load, release, monkeypatch):
+    from ldznet_bench.datasets import jsonstream
+
+    def fail(self):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(jsonstream._Reader, "_fill", fail)
+    with pytest.raises(DataError, match=r"cannot read the release under .*Input/output error"):
+        load("phrasecut:test", release)
+
+
+def test_whoever_waits_is_told(load, release, tmp_path):
+    folder = prepare.prepared_folder(tmp_path / "home", "phrasecut:test")
+    folder.mkdir(parents=True)
+    told = []
+    with (folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        let_go = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
+        let_go.start()
+        data = load("phrasecut:test", release, progress=lambda stage, *_: told.append(stage))
+        let_go.join()
+    assert told[0] == "waiting for another process" and data.n_samples == 20
 
 
 def test_a_home_that_cannot_be_written_is_told(load, release, tmp_path):

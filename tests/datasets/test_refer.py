@@ -171,7 +171,7 @@ def test_damaged_refs_are_named(load, folder, change, said):
         (lambda v: v["annotations"][1].update(segmentation={"size": [64, 96], "counts": [1, 2]}), "sum to 3 pixels"),
         (lambda v: v["annotations"][1].update(bbox=[1]), "'bbox' should hold boxes of four"),
         (lambda v: v["images"][1].update(file_name="../../etc/passwd"), "is no file name of an image"),
-        (lambda v: v["images"][1].update(width=0), "an image has at least one pixel"),
+        (lambda v: v["images"][1].update(width=0), "an image has from 1 to 1,000,000 pixels a side"),
         (lambda v: v["categories"][0].pop("name"), "categories element 0 (id 1): 'name' is missing"),
     ],
 )
