@@ -204,7 +204,10 @@ class Fetcher:
         try:
             return self._from_network(job, mirror, part)
         finally:
-            part.close()
+            if part.offset:
+                part.close()
+            else:
+                part.discard()
 
     def _from_network(self, job: Job, mirror: Mirror, part: Part) -> str:
         resumed = part.offset > 0

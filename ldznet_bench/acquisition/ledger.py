@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ldznet_bench.acquisition.specs import DERIVED
+from ldznet_bench.errors import BenchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,10 @@ class Ledger:
             with self.path.open("rb") as file:
                 file.seek(start)
                 content = file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            raise BenchError(f"cannot read {self.path}: {error.strerror}.", "Check its permissions, or choose another --home.") from error
         whole = content[: content.rfind(b"\n") + 1]
         self._read_bytes = start + len(whole)
         for line in whole.splitlines():

@@ -1,0 +1,80 @@
+"""Weights from a hub with tiny networks in the real layouts; then `run` without a socket, tokenizer included."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from hosts import Hub
+from make_mirror import Hosts
+from test_every_card import Bench, bench, download, hosts  # noqa: F401 - fixtures
+
+REPO = "CIDAS/clipseg-rd64-refined"
+
+
+def published(folder: Path) -> dict[str, bytes]:
+    """CLIPSeg as CIDAS published it in 2022, a megabyte of it: the tokenizer as vocab.json and merges.txt."""
+    from make_clipseg import BOS, EOS, make_config, make_vocabulary, write_clipseg
+
+    write_clipseg(folder, size="tiny")
+    vocabulary, merges = make_vocabulary(make_config("tiny", refined=True, reduce_dim=16).text_config.vocab_size)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"bos_token": BOS, "eos_token": EOS, "unk_token": EOS, "pad_token": EOS}))
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "tokenizer.json"}
+
+
+@pytest.fixture
+def clipseg(hosts: Hosts, tmp_path: Path) -> Hub:  # noqa: F811
+    """A hub that has CLIPSeg."""
+    hosts.hub.add(REPO, published(tmp_path / "made"))
+    return hosts.hub
+
+
+def test_clipseg_is_downloaded_and_runs_without_a_socket(bench: Bench, clipseg: Hub, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    said = download(bench, "clipseg")
+    assert said["done"][0]["folder"].endswith("weights/clipseg")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", refuse)
+        code, out, err = bench("run", "--models", "clipseg/full", "--limit", "3", "--json", "--quiet")
+    assert code == 0, err
+    assert json.loads(out)["runs"][0]["model"].startswith("clipseg/full")
+
+
+def test_verify_finds_a_damaged_tensor(bench: Bench, clipseg: Hub, tmp_path: Path) -> None:  # noqa: F811
+    from test_verify_remove import _flip
+
+    download(bench, "clipseg")
+    _flip(tmp_path / "home" / "weights" / "clipseg" / "model.safetensors")
+    code, out, _ = bench("verify", "clipseg", "--json")
+    assert code == 1
+    assert [Path(bad["path"]).name for bad in json.loads(out)[0]["bad"]] == ["model.safetensors"]
+    download(bench, "clipseg")
+    assert bench("verify", "clipseg")[0] == 0
+
+
+def test_remove_takes_the_weights(bench: Bench, clipseg: Hub, tmp_path: Path) -> None:  # noqa: F811
+    download(bench, "clipseg")
+    assert bench("remove", "clipseg", "--yes")[0] == 0
+    assert not (tmp_path / "home" / "weights" / "clipseg").exists()
+
+
+def test_another_source_has_a_folder_of_its_own_and_is_named(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:  # noqa: F811
+    hosts.hub.add("CIDAS/clipseg-rd16", published(tmp_path / "made"))
+    said = download(bench, "clipseg:rd16")
+    folder = tmp_path / "home" / "weights" / "clipseg-rd16"
+    assert said["done"][0]["next"] == f"ldznet-bench run --models clipseg --weights clipseg={folder} --datasets DATASET"
+
+
+def test_a_gated_repository_ends_in_a_recipe(bench: Bench, hosts: Hosts) -> None:  # noqa: F811
+    hosts.hub.add(REPO, {"config.json": b"{}"}, gated=True)
+    code, _, err = bench("download", "clipseg", "--quiet")
+    assert code == 2
+    assert f"gated: accept the licence at https://huggingface.co/{REPO}, then log in with `hf auth login`" in err
+    assert "ldznet-bench download clipseg:rd64-refined --from FOLDER" in err
