@@ -150,7 +150,7 @@ class Cell:
         settings, selection = self.settings, self.selection
         mine = [index for index in selection.groups if settings.shard.has(index)]
         done = self.folder.done()
-        whole = settings.limit is None and settings.shard.count == 1 and not done and len(selection.sample_ids) == self.dataset.n_samples
+        whole = settings.limit is None and settings.shard.count == 1 and not done
         targets = TargetCache(settings.cache, self.dataset.fingerprint, self.protocol, complete=whole)
         follow = isinstance(self.segmenter, Predictions) and self.segmenter.size_mismatch == "official" and self.protocol.canvas is None
         loop = Loop(
