@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ldznet_bench.models.load import LoadRequest
 
 
+STABLE_DIFFUSION = "sd"  # the cards' part that holds the frozen networks; the other part is the segmentation network
+
+
 class LDZNet(DiffusionSegmenter):
     """A segmentation UNet with its frozen parts; which of the three models follows from the network's config."""
 
@@ -76,8 +79,8 @@ def load_ldznet(request: LoadRequest) -> LDZNet:
     recipe = Recipe.named(request.name.recipe)
     family, variant = request.name.family, request.name.variant or "full"
     ldm: LdmWeights = "ema" if variant.endswith("ldm-ema") else "non-ema"
-    own = open_bundle(request.weights[family], ldm=ldm)
-    others = [open_bundle(path, ldm=ldm) for part, path in request.weights.items() if part != family]
+    own = open_bundle(next(path for part, path in request.weights.items() if part != STABLE_DIFFUSION), ldm=ldm)
+    others = [open_bundle(path, ldm=ldm) for part, path in request.weights.items() if part == STABLE_DIFFUSION]
     part = own.parts.get("segmenter")
     if part is None:
         raise WeightsError(
