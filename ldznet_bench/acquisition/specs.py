@@ -168,7 +168,8 @@ class Mirror:
         if self.refer_parquet is not None:
             return f"https://huggingface.co/datasets/{self.refer_parquet.repo}"
         if self.hub is not None:
-            return f"{self.hub.repo_page}/{'tree' if self.hub.is_pattern else 'blob'}/{self.hub.revision}/{self.hub.path.removeprefix('**/')}"
+            where = f"tree/{self.hub.revision}" if self.hub.is_pattern else f"blob/{self.hub.revision}/{self.hub.path}"
+            return f"{self.hub.repo_page}/{where}"
         if self.web_archive is not None:
             return f"https://web.archive.org/web/{self.web_archive.at}/{self.web_archive.url}"
         return f"{self.member.path} in {self.member.of}" if self.member is not None else ""

@@ -25,6 +25,7 @@ data_options = options.together(
         metavar="FILE",
         help="PhraseCut's own utils/subset.py: 13 of its 43 subsets need its word lists. Read, never executed.",
     ),
+    options.offline,
 )
 ASKED = ("data_root", "home", "cards", "word_lists")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,18 @@ limit = click.option("--limit", type=click.IntRange(1), metavar="N", help="A str
 threshold_file = click.option("--threshold-file", type=_FOLDER, metavar="FILE", help="A threshold that `tune` wrote.")
 no_masks = click.option("--no-masks", is_flag=True, help="Do not store predicted masks.")
 quiet = click.option("--quiet", is_flag=True, help="No progress.")
+
+
+def _go_offline(_context: click.Context, _parameter: click.Parameter, chosen: bool) -> bool:
+    """These verbs make no network call of their own; libraries below them are told to make none, before they are imported."""
+    if chosen:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return chosen
+
+
+offline = click.option(
+    "--offline", is_flag=True, envvar="LDZNET_BENCH_OFFLINE", expose_value=False, callback=_go_offline, help="Make no network call; `download` did."
+)
 
 
 def names(values: Sequence[str]) -> list[str]:
