@@ -1,6 +1,6 @@
 """`score` end to end over PhraseCut test's 14,354 samples, beside PhraseCut's own way of scoring a task; peak memory at a tenth and at full size.
 
-    pytest benchmarks/test_bench_score.py -s
+pytest benchmarks/test_bench_score.py -s
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def score(release: Path, masks: Path, folder: Path, run: str) -> tuple[float, fl
     """Wall seconds and peak megabytes of the whole command, imports and preparing included on the first call."""
     command = [sys.executable, "-m", "ldznet_bench.cli.main", "score", "--dataset", "phrasecut:test", "--predictions", str(masks)]
     command += ["--protocol", "phrasecut@1", "--name", run, "--data-root", str(release), "--home", str(folder / "home"), "--output", str(folder)]
-    code = f"import resource, subprocess, sys; subprocess.run({command!r}, check=True, capture_output=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    code = f"import resource, subprocess; subprocess.run({command!r}, check=True, capture_output=True)"
+    code += "; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return time.perf_counter() - start, int(done.stdout) / 1024

@@ -1,4 +1,7 @@
-"""Makes a PhraseCut-like release of any size, seeded: for kill loops and benchmarks. `python tests/make_phrasecut.py DIR --images 2545 --phrases 14354`."""
+"""Makes a PhraseCut-like release of any size, seeded: for kill loops and benchmarks.
+
+python tests/make_phrasecut.py DIR --images 2545 --phrases 14354
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import click
@@ -41,7 +42,7 @@ def _find(name: str, given: dict[str, Any]) -> dict[str, Any]:
     from ldznet_bench.protocols import PROTOCOLS, get_protocol
 
     if "@" in name:
-        return _plain(dataclasses.asdict(get_protocol(name)))
+        return _plain(get_protocol(name))
     models, heads = list(MODELS.entries()), families()
     if ":" in name or name in heads or any(name.startswith(f"{head}-") for head in heads):
         return _dataset(name, given)
@@ -53,15 +54,19 @@ def _find(name: str, given: dict[str, Any]) -> dict[str, Any]:
 def _model(family: str) -> dict[str, Any]:
     from ldznet_bench.models.card import model_card
 
-    return _plain(dataclasses.asdict(model_card(family)))
+    return _plain(model_card(family))
 
 
 def _dataset(name: str, given: dict[str, Any]) -> dict[str, Any]:
     from ldznet_bench.datasets.card import dataset_card, families
+    from ldznet_bench.datasets.names import parse_name
 
-    family = max((head for head in families() if name.split(":")[0].startswith(head)), key=len, default=name)
+    if ":" in name:
+        family = parse_name(name)[0].family
+    else:
+        family = max((head for head in families() if name == head or name.startswith(f"{head}-")), key=len)
     its_card = dataset_card(family)
-    about = {key: value for key, value in _plain(dataclasses.asdict(its_card)).items() if key != "files"}
+    about = {key: value for key, value in _plain(its_card).items() if key != "files"}
     if ":" not in name or (given["data_root"] is None and not its_card.bundled and family != "folder"):
         return about
     return {**about, "at_hand": _at_hand(name, given)}
@@ -81,17 +86,14 @@ def _at_hand(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "absent_slices": {reason: [tag for tag in data.absent_tags if data.absent_tags[tag] == reason] for reason in data.absent_tags.values()},
         "oddities": data.oddities(),
         "problems": [{"image": image, "path": str(path), "problem": text} for image, path, text in data.problems()],
-        **_plain(dataclasses.asdict(dataset_stats(data))),
+        **_plain(dataset_stats(data)),
     }
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any tree
-    """A tree of plain JSON values."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+def _plain(record: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """A dataclass as a tree of plain JSON values."""
+    tree: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(record), default=str))
+    return tree
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ VERBS = {
     "tune": "Choose a threshold on a val split.",
     "report": "Tables over finished runs.",
     "predict": "Segment one image by phrases.",
+    "convert": "Turn the authors' checkpoints into safetensors.",
 }
 
 

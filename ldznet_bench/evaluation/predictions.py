@@ -269,7 +269,8 @@ def read_png_mask(path: Path) -> npt.NDArray[np.float32]:
         with Image.open(path) as image:
             if image.mode not in _MASK_MODES:
                 raise PredictionError(f"{path} has mode {image.mode}, several values per pixel.", "Save a mask with one channel (mode 1, L or P).")
-            return (np.asarray(image) != 0).astype(np.float32)
+            mask: npt.NDArray[np.float32] = (np.asarray(image) != 0).astype(np.float32)
+            return mask
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PredictionError(f"{path} cannot be decoded ({error}).", "Write the file again.") from error
 
