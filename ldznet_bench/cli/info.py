@@ -67,9 +67,21 @@ def _dataset(name: str, given: dict[str, Any]) -> dict[str, Any]:
         family = max((head for head in families() if name == head or name.startswith(f"{head}-")), key=len)
     its_card = dataset_card(family)
     about = {key: value for key, value in _plain(its_card).items() if key != "files"}
-    if ":" not in name or (given["data_root"] is None and not its_card.bundled and family != "folder"):
+    if ":" not in name or (given["data_root"] is None and not _was_downloaded(name, given)):
         return about
     return {**about, "at_hand": _at_hand(name, given)}
+
+
+def _was_downloaded(name: str, given: dict[str, Any]) -> bool:
+    """Whether a release can be found without a data root: bundled, a folder, or below the home."""
+    from ldznet_bench.datasets.load import open_source
+    from ldznet_bench.errors import DataError
+
+    try:
+        open_source(name, home=given["home"])
+    except DataError:
+        return False
+    return True
 
 
 def _at_hand(name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Verbs(click.Group):
         """Import the verb's module."""
         if cmd_name not in VERBS:
             raise unknown_name("command", cmd_name, VERBS)
-        command: click.Command = importlib.import_module(f"ldznet_bench.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"ldznet_bench.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -122,4 +122,4 @@ def _table(paths: list[Path]) -> str:
     from ldznet_bench.reports.runs import read_run
     from ldznet_bench.reports.table import render
 
-    return render([read_run(path) for path in paths])
+    return render([read_run(path) for path in paths], style="plain")

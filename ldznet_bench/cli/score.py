@@ -59,5 +59,5 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
     if given["as_json"]:
         click.echo(dump_json({"runs": [{"path": str(run.path), **run.summary} for run in runs]}), nl=False)
     elif runs:
-        click.echo(render(runs, ["all"]), nl=False)
+        click.echo(render(runs, ["all"], style="plain"), nl=False)
     return 0

@@ -296,7 +296,7 @@ def render(runs: Sequence[Run], metrics: Sequence[str] = (), style: str = "markd
     Args:
         runs: finished ones.
         metrics: see `Options`.
-        style: ``markdown``, ``csv``, ``latex``, ``json`` or ``macros``.
+        style: ``markdown``, ``csv``, ``latex``, ``json``, ``macros`` or ``plain`` (for a terminal).
         options: how the table is made; by default everything is printed, marked.
 
     Raises:
@@ -313,9 +313,10 @@ def emitter(style: str) -> Callable[[Table], str]:
     Raises:
         BenchError: unknown style.
     """
-    from ldznet_bench.reports import latex, text
+    from ldznet_bench.reports import latex, plain, text
 
     styles = {"markdown": text.to_markdown, "csv": text.to_csv, "json": text.to_json, "latex": latex.to_latex, "macros": latex.to_macros}
+    styles["plain"] = plain.to_plain
     if style not in styles:
         raise unknown_name("table style", style, styles)
     return styles[style]

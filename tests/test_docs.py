@@ -1,0 +1,75 @@
+"""Every command in README and docs is run, or at least understood, by the command line; the table in README is what its command prints."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+from make_clipseg import write_clipseg
+from PIL import Image
+
+from ldznet_bench.cli import main
+
+REPOSITORY = Path(__file__).parent.parent
+GOLDENS = REPOSITORY / "tests" / "goldens"
+PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+README = (REPOSITORY / "README.md").read_text()
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A folder with everything that the pages name."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(GOLDENS / "releases", tmp_path / "releases")
+    shutil.copytree(GOLDENS / "evaluation" / "phrasecut_predictions" / "test", tmp_path / "masks")
+    Image.new("RGB", (64, 48), (90, 120, 30)).save(tmp_path / "photo.jpg")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")], ids=lambda page: page.name)
+def test_commands_run_in_the_order_of_the_page(page, place, capsys):
+    commands = [line for block in blocks(page, "bash") for line in block.splitlines() if line.startswith("ldznet-bench")]
+    if any("clipseg=" in command for command in commands):
+        write_clipseg(place / "clipseg-rd64-refined")
+    for command in commands:
+        code = main._run(shlex.split(command)[1:])
+        said = capsys.readouterr()
+        assert code == 0, f"{command}\n{said.err}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_is_understood(page):
+    lines = re.findall(r"^(?:    |\| )?`?(?:\.venv/bin/)?(ldznet-bench [^`\n|]*)", page.read_text(), re.MULTILINE)
+    for line in lines:
+        verb, *arguments = shlex.split(line.replace("…", "X"), comments=True)[1:]
+        command = main.cli.get_command(click.Context(main.cli), verb)
+        assert command is not None
+        command.make_context(verb, arguments, resilient_parsing=True)
+        unknown = [word for word in arguments if word.startswith("--") and not any(word.split("=")[0] in parameter.opts for parameter in command.params)]
+        assert not unknown, line
+
+
+def test_python_of_the_readme_runs(place, capsys):
+    for block in blocks(REPOSITORY / "README.md", "python"):
+        exec(compile(block, "README.md", "exec"), {})
+    assert re.search(r"^0\.\d+", capsys.readouterr().out)
+
+
+def test_the_table_in_the_readme_is_what_its_command_prints(place, capsys):
+    command, table = re.search(r"<!-- printed by: ldznet-bench (.*?) -->\n```text\n(.*?)```", README, re.DOTALL).groups()
+    assert main._run(shlex.split(command)) == 0
+    assert capsys.readouterr().out == table
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
