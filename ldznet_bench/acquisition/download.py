@@ -21,6 +21,7 @@ from ldznet_bench.acquisition.network import Network
 from ldznet_bench.acquisition.plan import Plan, make_plan
 from ldznet_bench.acquisition.recipes import count_refusal, download_refusal, folder_refusal
 from ldznet_bench.acquisition.specs import FileSpec, FolderSpec, Mirror, kind_of
+from ldznet_bench.acquisition.status import note_size
 from ldznet_bench.acquisition.targets import DatasetTarget, Target, WeightsTarget
 from ldznet_bench.datasets.counts import differences
 from ldznet_bench.errors import DataError, unknown_name
@@ -149,6 +150,7 @@ class Download:
                 self._fetch_images(self.target, pool)
         if not self.options.keep_archives:
             self.fetcher.drop_archives()
+        note_size(self.home, self.fetcher.folder, self.fetcher.ledger)
         if isinstance(self.target, DatasetTarget):
             prepared = tuple(self._prepare(self.target, split, stage) for split in self.target.splits)
         return Outcome(self.target.name, self.fetcher.folder, prepared, tuple(self.notes), self._next())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from ldznet_bench.places import home_folder
 
@@ -38,6 +39,10 @@ class Home:
     def prepared(self) -> Path:
         """Prepared sets; `ldznet_bench.datasets` writes them."""
         return self.root / "prepared"
+
+    def prepared_set(self, full_name: str) -> Path:
+        """Where the prepared forms of a dataset split lie."""
+        return self.prepared / quote(full_name, safe="+:@ ", encoding="utf-8")
 
     def ledger(self, folder: Path) -> Path:
         """What arrived in a folder: sizes, hashes, mirrors; the first hash seen of each file is its pin."""

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from ldznet_bench.acquisition.home import Home
 from ldznet_bench.acquisition.ledger import Ledger
@@ -56,7 +55,7 @@ def plan_removal(target: Target, home: Home, every_split: bool) -> Removal:
         paths = [folder / path for path in only_here]
         kept = ["images and files that other splits need, too (name the whole family to remove them)"]
     if isinstance(target, DatasetTarget):
-        paths += [home.prepared / quote(target.full_name(split), safe="+:@ ") for split in target.splits]
+        paths += [home.prepared_set(target.full_name(split)) for split in target.splits]
     existing = tuple(dict.fromkeys(path for path in paths if path.exists()))
     prefixes = tuple(home.relative(path) for path in existing if path.is_relative_to(home.datasets) or path.is_relative_to(home.weights))
     return Removal(target.name, existing, sum(map(size_of, existing)), tuple(kept), home.ledger(folder), prefixes)
