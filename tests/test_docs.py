@@ -53,7 +53,9 @@ def test_every_command_on_a_page_is_understood(page):
         command = main.cli.get_command(click.Context(main.cli), verb)
         assert command is not None
         command.make_context(verb, arguments, resilient_parsing=True)
-        unknown = [word for word in arguments if word.startswith("--") and not any(word.split("=")[0] in parameter.opts for parameter in command.params)]
+        unknown = [
+            word for word in arguments if word.startswith("--") and not any(word.split("=")[0] in parameter.opts for parameter in command.params)
+        ]
         assert not unknown, line
 
 

@@ -23,6 +23,10 @@ VERBS = {
     "score": "Score masks or score maps that another model wrote.",
     "tune": "Choose a threshold on a val split.",
     "report": "Tables over finished runs.",
+    "compare": "Is one model better than another, or is it chance?",
+    "power": "The smallest difference that a split can show.",
+    "check-reproduction": "A run against the published numbers of its model.",
+    "diff": "Samples that two runs of one cell counted differently.",
     "predict": "Segment one image by phrases.",
     "convert": "Turn the authors' checkpoints into safetensors.",
 }
