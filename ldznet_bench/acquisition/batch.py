@@ -52,7 +52,7 @@ def run_threads(fetcher: Fetcher, work: Callable[[int], None], items: Sequence[i
             for future in concurrent.futures.as_completed(futures):
                 future.result()
         except BaseException:
-            fetcher.network.stop.set()
+            fetcher.network.halt()
             pool.shutdown(wait=True, cancel_futures=True)
             fetcher.network.stop.clear()
             raise

@@ -97,6 +97,7 @@ class Network:
         self.stop = threading.Event()
         self._local = threading.local()
         self._hosts: dict[str, _Host] = {}
+        self._open: set[requests.Response] = set()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -117,10 +118,23 @@ class Network:
         with host.slots:
             self._wait_for(host)
             response = self._request(host, url, headers or {}, auth)
+            with self._lock:
+                self._open.add(response)
             try:
                 yield response
             finally:
+                with self._lock:
+                    self._open.discard(response)
                 response.close()
+
+    def halt(self) -> None:
+        """End the command: nobody waits any longer, not even for a server that says nothing."""
+        self.stop.set()
+        with self._lock:
+            waiting = list(self._open)
+        for response in waiting:
+            with contextlib.suppress(ValueError, OSError, RuntimeError, AttributeError):  # it ended a moment ago
+                response.raw.shutdown()
 
     def pause(self, url: str, seconds: float) -> None:
         """Leave a host alone for some time: every thread waits (``Retry-After``)."""

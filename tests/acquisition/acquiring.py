@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from make_mirror import Hosts
+from PIL import Image
+
 from ldznet_bench.acquisition.network import Policy
 from ldznet_bench.acquisition.specs import FileSpec
 from ldznet_bench.acquisition.specs import Mirror as MirrorSpec
@@ -28,3 +39,77 @@ class Notes:
 
 def spec_of(path: str, *urls: str, **options: object) -> FileSpec:
     return FileSpec(path, tuple(MirrorSpec(https=url) for url in urls), **options)  # type: ignore[arg-type]
+
+
+def document(size: int = 300_000, seed: int = 0) -> bytes:
+    """A JSON file of about a size, different in every place."""
+    numbers = random.Random(seed)
+    return json.dumps([numbers.randrange(10**9) for _ in range(size // 11)]).encode()
+
+
+DATA = document()
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+def picture(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12), (number % 256, number // 256, 7)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def parquet(rows: list[dict]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), out)
+    return out.getvalue()
+
+
+def ref(number: int, split: str) -> dict:
+    image = {"id": 7 + number, "file_name": f"COCO_train2014_{7 + number:012d}.jpg", "height": 64, "width": 96}
+    polygons = [[1.5, 1, 9, 1, 9, 9], [20, 20, 30, 20, 30, 30]]
+    annotation = {"id": 500 + number, "image_id": image["id"], "category_id": 1, "bbox": [1, 1, 8, 8], "iscrowd": 0, "segmentation": polygons}
+    sentences = [{"raw": f"The Box, #{number}", "sent": f"the box {number}", "sent_id": 10 * number, "tokens": ["the", "box"]}]
+    return {
+        "sent_ids": [10 * number],
+        "file_name": f"COCO_train2014_{7 + number:012d}_{number}.jpg",
+        "ann_id": 500 + number,
+        "ref_id": number,
+        "image_id": image["id"],
+        "split": split,
+        "sentences": sentences,
+        "category_id": 1,
+        "raw_anns": json.dumps(annotation),
+        "raw_image_info": json.dumps(image),
+        "raw_sentences": json.dumps(sentences),
+        "image_path": f"coco/train2014/{image['file_name']}",
+    }
+
+
+def flip(path: Path) -> None:
+    """Other bytes, same size, same time: what a failing disk leaves."""
+    state = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+Bench = Callable[..., tuple[int, str, str]]
+"""Calls the command line; gives its exit code and what it said."""
+
+
+def download(bench: Bench, *arguments: object) -> dict:
+    code, out, err = bench("download", *arguments, "--json", "--quiet")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def make(hosts: Hosts, family: str) -> tuple[str, Path]:
+    if family == "phrasecut":
+        return "phrasecut:test", hosts.phrasecut()
+    if family == "aigi":
+        return "aigi:test", hosts.aigi()
+    split, partition = {"refcoco": ("testA", "unc"), "refcoco+": ("testB", "unc"), "refcocog": ("test", "umd")}[family]
+    return f"{family}-{partition}:{split}", hosts.refer(family, partition)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from acquiring import IMPATIENT, Notes
+from acquiring import IMPATIENT, Bench, Notes
+from make_mirror import Hosts
 from mirror import Mirror
 
 from ldznet_bench.acquisition.fetch import Fetcher, Preference
@@ -15,6 +16,7 @@ from ldznet_bench.acquisition.home import Home
 from ldznet_bench.acquisition.ledger import Ledger
 from ldznet_bench.acquisition.network import Network, Policy
 from ldznet_bench.acquisition.specs import CardFiles, FileSpec
+from ldznet_bench.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -125,3 +127,32 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pa
         (folder / "index.txt").write_text("")
         found[name] = (folder / f"{name}.pem", folder / f"{name}.key")
     return found
+
+
+@pytest.fixture
+def bench(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LDZNET_BENCH_HOME", str(tmp_path / "home"))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main._run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    import huggingface_hub.constants as constants
+
+    with Mirror() as mirror:
+        found = Hosts(mirror, tmp_path / "world")
+        monkeypatch.setenv("LDZNET_BENCH_DRIVE_ENDPOINT", mirror.base)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", mirror.base)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", mirror.base + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+        yield found

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from acquiring import spec_of
-from test_transfer import DATA, SHA, document
+from acquiring import DATA, SHA, document, picture, spec_of
 
 from ldznet_bench.acquisition.by_hand import everything, open_pool, take_by_hand
 from ldznet_bench.acquisition.failures import ArchiveError
@@ -105,8 +104,6 @@ def test_the_folder_itself_may_carry_the_name(tmp_path: Path, fetcher_of: Make) 
 
 
 def test_images_need_their_name_only(tmp_path: Path, fetcher_of: Make) -> None:
-    from test_images import picture
-
     fetcher = fetcher_of()
     job = Job(FileSpec("images/3.jpg", (MirrorSpec(https=NOWHERE),)), fetcher.folder / "images" / "3.jpg", light=True)
     with open_pool([put(tmp_path / "VG_100K_2", {"3.jpg": picture(3)})]) as pool:

@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
+from acquiring import Bench, download, flip
 from hosts import Hub
-from make_mirror import Hosts
-from test_every_card import Bench, bench, download, hosts  # noqa: F401 - fixtures
+from make_mirror import Hosts, serve_weights
 
 REPO = "CIDAS/clipseg-rd64-refined"
 
@@ -27,13 +27,13 @@ def published(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def clipseg(hosts: Hosts, tmp_path: Path) -> Hub:  # noqa: F811
+def clipseg(hosts: Hosts, tmp_path: Path) -> Hub:
     """A hub that has CLIPSeg."""
     hosts.hub.add(REPO, published(tmp_path / "made"))
     return hosts.hub
 
 
-def test_clipseg_is_downloaded_and_runs_without_a_socket(bench: Bench, clipseg: Hub, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_clipseg_is_downloaded_and_runs_without_a_socket(bench: Bench, clipseg: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     said = download(bench, "clipseg")
     assert said["done"][0]["folder"].endswith("weights/clipseg")
 
@@ -47,11 +47,32 @@ def test_clipseg_is_downloaded_and_runs_without_a_socket(bench: Bench, clipseg: 
     assert json.loads(out)["runs"][0]["model"].startswith("clipseg/full")
 
 
-def test_verify_finds_a_damaged_tensor(bench: Bench, clipseg: Hub, tmp_path: Path) -> None:  # noqa: F811
-    from test_verify_remove import _flip
+@pytest.mark.parametrize("model", ["clipseg", "ldznet", "ldm-attention"])
+def test_every_source_of_every_part_arrives_in_its_folder(bench: Bench, hosts: Hosts, tmp_path: Path, model: str) -> None:
+    from ldznet_bench.models.card import model_card
 
+    card = serve_weights(hosts, model)
+    for part, about in model_card(model).parts.items():
+        sources = [source for source in about.sources if source.download is not None]
+        for source in sources:
+            extra = [file.path for file in source.download.files if file.need == "optional"]
+            options = [option for path in extra for option in ("--with", path)]
+            said = download(bench, f"{model}:{source.id}", "--card", card, *options)
+            folder = tmp_path / "home" / "weights" / source.download.root
+            assert said["done"][0]["folder"] == str(folder)
+            found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+            assert found == {file.path for file in source.download.files}
+        assert not sources or (tmp_path / "home" / "weights" / part).is_dir()
+
+
+def test_ldznet_with_all_its_parts_is_one_command(bench: Bench, hosts: Hosts) -> None:
+    said = download(bench, "ldznet", "--card", serve_weights(hosts, "ldznet"))
+    assert [one["name"] for one in said["done"]] == ["ldznet:txt2mask", "ldznet:sd-v1-4"]
+
+
+def test_verify_finds_a_damaged_tensor(bench: Bench, clipseg: Hub, tmp_path: Path) -> None:
     download(bench, "clipseg")
-    _flip(tmp_path / "home" / "weights" / "clipseg" / "model.safetensors")
+    flip(tmp_path / "home" / "weights" / "clipseg" / "model.safetensors")
     code, out, _ = bench("verify", "clipseg", "--json")
     assert code == 1
     assert [Path(bad["path"]).name for bad in json.loads(out)[0]["bad"]] == ["model.safetensors"]
@@ -59,20 +80,20 @@ def test_verify_finds_a_damaged_tensor(bench: Bench, clipseg: Hub, tmp_path: Pat
     assert bench("verify", "clipseg")[0] == 0
 
 
-def test_remove_takes_the_weights(bench: Bench, clipseg: Hub, tmp_path: Path) -> None:  # noqa: F811
+def test_remove_takes_the_weights(bench: Bench, clipseg: Hub, tmp_path: Path) -> None:
     download(bench, "clipseg")
     assert bench("remove", "clipseg", "--yes")[0] == 0
     assert not (tmp_path / "home" / "weights" / "clipseg").exists()
 
 
-def test_another_source_has_a_folder_of_its_own_and_is_named(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:  # noqa: F811
+def test_another_source_has_a_folder_of_its_own_and_is_named(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:
     hosts.hub.add("CIDAS/clipseg-rd16", published(tmp_path / "made"))
     said = download(bench, "clipseg:rd16")
     folder = tmp_path / "home" / "weights" / "clipseg-rd16"
     assert said["done"][0]["next"] == f"ldznet-bench run --models clipseg --weights clipseg={folder} --datasets DATASET"
 
 
-def test_a_gated_repository_ends_in_a_recipe(bench: Bench, hosts: Hosts) -> None:  # noqa: F811
+def test_a_gated_repository_ends_in_a_recipe(bench: Bench, hosts: Hosts) -> None:
     hosts.hub.add(REPO, {"config.json": b"{}"}, gated=True)
     code, _, err = bench("download", "clipseg", "--quiet")
     assert code == 2

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from acquiring import IMPATIENT
+from acquiring import DATA, IMPATIENT, SHA, document
 from hosts import Drive
 from mirror import QUOTA_PAGE, Mirror, always, cut_after, page
-from test_transfer import DATA, SHA, document
 
 from ldznet_bench.acquisition.drive_folder import MAX_DEPTH, list_folder, recall_listing, remember_listing
 from ldznet_bench.acquisition.failures import MirrorFailure

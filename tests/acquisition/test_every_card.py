@@ -4,54 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from acquiring import Bench, download, make, parquet, ref
 from make_mirror import Hosts
-from mirror import QUOTA_PAGE, Mirror, Served, always, page, status
-
-from ldznet_bench.cli import main
+from mirror import QUOTA_PAGE, Served, always, page, status
 
 # The authors' word lists are not ours to copy: the ones served here are others, which is said.
 pytestmark = pytest.mark.filterwarnings("ignore::ldznet_bench.errors.BenchWarning")
-
-Bench = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def bench(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LDZNET_BENCH_HOME", str(tmp_path / "home"))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main._run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
-
-
-@pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    import huggingface_hub.constants as constants
-
-    with Mirror() as mirror:
-        found = Hosts(mirror, tmp_path / "world")
-        monkeypatch.setenv("LDZNET_BENCH_DRIVE_ENDPOINT", mirror.base)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", mirror.base)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", mirror.base + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-        yield found
-
-
-def download(bench: Bench, *arguments: object) -> dict:
-    code, out, err = bench("download", *arguments, "--json", "--quiet")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def oracle_scores_one(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, card: Path) -> None:
@@ -65,15 +26,6 @@ def oracle_scores_one(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, 
     (run,) = json.loads(out)["runs"]
     assert run["metrics"]["miou"] == 1
     assert run["metrics"]["oiou"] == 1
-
-
-def make(hosts: Hosts, family: str) -> tuple[str, Path]:
-    if family == "phrasecut":
-        return "phrasecut:test", hosts.phrasecut()
-    if family == "aigi":
-        return "aigi:test", hosts.aigi()
-    split, partition = {"refcoco": ("testA", "unc"), "refcoco+": ("testB", "unc"), "refcocog": ("test", "umd")}[family]
-    return f"{family}-{partition}:{split}", hosts.refer(family, partition)
 
 
 @pytest.mark.parametrize("family", ["phrasecut", "refcoco", "refcoco+", "refcocog", "aigi"])
@@ -127,8 +79,6 @@ def test_phrasecut_when_single_images_are_refused_takes_both_zips(bench: Bench, 
 
 
 def test_refcoco_when_the_archive_is_dead_comes_from_parquet(bench: Bench, hosts: Hosts) -> None:
-    from test_hub import parquet, ref
-
     name, card = make(hosts, "refcoco")
     for path, served in hosts.mirror.served.items():
         if path.endswith("refcoco.zip"):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from acquiring import DATA, document, parquet, ref
 from hosts import Hub
 from mirror import Mirror, wrong_content
-from test_transfer import DATA, document
 
 from ldznet_bench.acquisition.fetch import Fetcher, Refusal
 from ldznet_bench.acquisition.ledger import Arrival
@@ -173,38 +173,6 @@ def test_a_listing_that_cannot_be_read(hub: Hub, fetcher_of: Make, listing: byte
     spec = on_hub("a.json", "**/a.json")
     told = reason(fetcher_of(spec), spec)
     assert "cannot be read" in told or "does not hold" in told
-
-
-def parquet(rows: list[dict]) -> bytes:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), out)
-    return out.getvalue()
-
-
-def ref(number: int, split: str) -> dict:
-    image = {"id": 7 + number, "file_name": f"COCO_train2014_{7 + number:012d}.jpg", "height": 64, "width": 96}
-    polygons = [[1.5, 1, 9, 1, 9, 9], [20, 20, 30, 20, 30, 30]]
-    annotation = {"id": 500 + number, "image_id": image["id"], "category_id": 1, "bbox": [1, 1, 8, 8], "iscrowd": 0, "segmentation": polygons}
-    sentences = [{"raw": f"The Box, #{number}", "sent": f"the box {number}", "sent_id": 10 * number, "tokens": ["the", "box"]}]
-    return {
-        "sent_ids": [10 * number],
-        "file_name": f"COCO_train2014_{7 + number:012d}_{number}.jpg",
-        "ann_id": 500 + number,
-        "ref_id": number,
-        "image_id": image["id"],
-        "split": split,
-        "sentences": sentences,
-        "category_id": 1,
-        "raw_anns": json.dumps(annotation),
-        "raw_image_info": json.dumps(image),
-        "raw_sentences": json.dumps(sentences),
-        "image_path": f"coco/train2014/{image['file_name']}",
-    }
 
 
 def test_refer_from_parquet_keeps_every_polygon_and_split(hub: Hub, fetcher_of: Make) -> None:

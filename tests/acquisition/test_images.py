@@ -7,9 +7,8 @@ import zipfile
 from collections.abc import Callable
 
 import pytest
-from acquiring import IMPATIENT, spec_of
+from acquiring import IMPATIENT, picture, spec_of
 from mirror import Mirror, Served, always, cut_after, page, status
-from PIL import Image
 
 from ldznet_bench.acquisition.fetch import Fetcher
 from ldznet_bench.acquisition.images import fetch_images, image_jobs
@@ -18,12 +17,6 @@ from ldznet_bench.acquisition.specs import ImagesSpec, Member
 from ldznet_bench.errors import DataError
 
 Make = Callable[..., Fetcher]
-
-
-def picture(number: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 12), (number % 256, number // 256, 7)).save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def packed(numbers: range, folder: str) -> bytes:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from test_every_card import Bench, bench  # noqa: F401 - a fixture
+from acquiring import Bench
 
 
-def test_phrasecut_is_refused_with_expected_and_found_counts(bench: Bench, real_data: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_phrasecut_is_refused_with_expected_and_found_counts(bench: Bench, real_data: Path, tmp_path: Path) -> None:
     code, _, err = bench("download", "phrasecut:test", "--from", real_data / "VGPhraseCut_v0", "--offline", "--quiet")
     assert code == 2
     lines = [line.split() for line in err.splitlines()]
@@ -29,7 +29,7 @@ def test_phrasecut_is_refused_with_expected_and_found_counts(bench: Bench, real_
         ("refcocog-umd:test", "refer", 457),
     ],
 )
-def test_what_is_accepted_is_stamped_partial_and_runs(bench: Bench, real_data: Path, name: str, source: str, samples: int) -> None:  # noqa: F811
+def test_what_is_accepted_is_stamped_partial_and_runs(bench: Bench, real_data: Path, name: str, source: str, samples: int) -> None:
     arguments = ("download", name, "--from", real_data / source, "--offline", "--allow-partial", "--quiet", "--json")
     code, out, err = bench(*arguments)
     assert code == 0, err
@@ -42,7 +42,7 @@ def test_what_is_accepted_is_stamped_partial_and_runs(bench: Bench, real_data: P
     assert (run["n_samples"], run["metrics"]["miou"]) == (samples, 1)
 
 
-def test_list_and_info_say_what_is_here(bench: Bench, real_data: Path) -> None:  # noqa: F811
+def test_list_and_info_say_what_is_here(bench: Bench, real_data: Path) -> None:
     bench("download", "phrasecut:miniv", "--from", real_data, "--offline", "--allow-partial", "--quiet")
     rows = {row["name"]: row for row in json.loads(bench("list", "datasets", "--json")[1])["datasets"]}
     assert rows["phrasecut:miniv"]["state"] == "on disk"

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from acquiring import IMPATIENT, spec_of
+from acquiring import DATA, IMPATIENT, SHA, document, spec_of
 from mirror import Mirror, always, status
-from test_transfer import DATA, SHA, document
 
 from ldznet_bench.acquisition.batch import fetch_all
 from ldznet_bench.acquisition.failures import OfflineError, Stopped

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import random
 import zipfile
 from collections.abc import Callable
 
 import pytest
-from acquiring import IMPATIENT, spec_of
+from acquiring import DATA, IMPATIENT, SHA, document, spec_of
 from mirror import (
     CAPTIVE_PAGE,
     LOGIN_PAGE,
@@ -37,15 +36,6 @@ from ldznet_bench.acquisition.fetch import Fetcher, Refusal
 from ldznet_bench.acquisition.ledger import Arrival
 from ldznet_bench.acquisition.specs import FileSpec
 
-
-def document(size: int = 300_000, seed: int = 0) -> bytes:
-    """A JSON file of about a size, different in every place."""
-    numbers = random.Random(seed)
-    return json.dumps([numbers.randrange(10**9) for _ in range(size // 11)]).encode()
-
-
-DATA = document()
-SHA = hashlib.sha256(DATA).hexdigest()
 Make = Callable[..., Fetcher]
 
 

@@ -6,50 +6,39 @@ import json
 from pathlib import Path
 
 import pytest
+from acquiring import Bench, download, flip, make
 from make_mirror import Hosts
-from test_every_card import Bench, bench, download, hosts, make  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore::ldznet_bench.errors.BenchWarning")
 
 
 @pytest.fixture
-def here(bench: Bench, hosts: Hosts, tmp_path: Path) -> tuple[str, Path, Path]:  # noqa: F811
+def here(bench: Bench, hosts: Hosts, tmp_path: Path) -> tuple[str, Path, Path]:
     """PhraseCut test, downloaded: its name, card and folder."""
     name, card = make(hosts, "phrasecut")
     download(bench, name, "--card", card)
     return name, card, tmp_path / "home" / "datasets" / "VGPhraseCut_v0"
 
 
-def verify(bench: Bench, name: str, card: Path, *options: str) -> tuple[int, dict]:  # noqa: F811
+def verify(bench: Bench, name: str, card: Path, *options: str) -> tuple[int, dict]:
     code, out, _ = bench("verify", name, "--card", card, "--json", *options)
     return code, json.loads(out)[0]
 
 
-def test_a_whole_release(bench: Bench, here: tuple[str, Path, Path]) -> None:  # noqa: F811
+def test_a_whole_release(bench: Bench, here: tuple[str, Path, Path]) -> None:
     name, card, folder = here
     code, report = verify(bench, name, card)
     assert (code, report["bad"], report["differences"], report["mend"]) == (0, [], [], None)
     assert report["checked"] == len(list(folder.rglob("*.*")))
 
 
-def _flip(path: Path) -> None:
-    """Other bytes, same size, same time: what a failing disk leaves."""
-    import os
-
-    state = path.stat()
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-
-
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_every_bad_image_is_named_and_mended(bench: Bench, here: tuple[str, Path, Path], damage: str) -> None:  # noqa: F811
+def test_every_bad_image_is_named_and_mended(bench: Bench, here: tuple[str, Path, Path], damage: str) -> None:
     name, card, folder = here
     bad = sorted((folder / "images").iterdir())[2:4]
     was = [path.read_bytes() for path in bad]
     for path in bad:
-        {"flip": _flip, "cut": lambda one: one.write_bytes(one.read_bytes()[:100]), "remove": lambda one: one.unlink()}[damage](path)
+        {"flip": flip, "cut": lambda one: one.write_bytes(one.read_bytes()[:100]), "remove": lambda one: one.unlink()}[damage](path)
     code, report = verify(bench, name, card)
     assert code == 1
     assert [one["path"] for one in report["bad"]] == [str(path) for path in bad]
@@ -59,9 +48,9 @@ def test_every_bad_image_is_named_and_mended(bench: Bench, here: tuple[str, Path
     assert verify(bench, name, card)[0] == 0
 
 
-def test_a_bad_annotation_file(bench: Bench, here: tuple[str, Path, Path]) -> None:  # noqa: F811
+def test_a_bad_annotation_file(bench: Bench, here: tuple[str, Path, Path]) -> None:
     name, card, folder = here
-    _flip(folder / "refer_test.json")
+    flip(folder / "refer_test.json")
     code, report = verify(bench, name, card)
     assert code == 1
     assert [Path(one["path"]).name for one in report["bad"]] == ["refer_test.json"]
@@ -69,7 +58,7 @@ def test_a_bad_annotation_file(bench: Bench, here: tuple[str, Path, Path]) -> No
     assert verify(bench, name, card)[0] == 0
 
 
-def test_counts_that_differ(bench: Bench, here: tuple[str, Path, Path]) -> None:  # noqa: F811
+def test_counts_that_differ(bench: Bench, here: tuple[str, Path, Path]) -> None:
     import yaml
 
     name, card, _ = here
@@ -81,25 +70,25 @@ def test_counts_that_differ(bench: Bench, here: tuple[str, Path, Path]) -> None:
     assert verify(bench, name, card, "--allow-partial")[0] == 0
 
 
-def test_nothing_is_there(bench: Bench, hosts: Hosts) -> None:  # noqa: F811
+def test_nothing_is_there(bench: Bench, hosts: Hosts) -> None:
     name, card = make(hosts, "phrasecut")
     code, report = verify(bench, name, card)
     assert code == 1
     assert {one["fault"] for one in report["bad"]} == {"it is missing"}
 
 
-def test_a_drive_folder(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:  # noqa: F811
+def test_a_drive_folder(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:
     name, card = make(hosts, "aigi")
     download(bench, name, "--card", card)
     bad = tmp_path / "home" / "datasets" / "AIGI" / "masks" / "img003_cars.png"
-    _flip(bad)
+    flip(bad)
     code, report = verify(bench, name, card)
     assert (code, [one["path"] for one in report["bad"]]) == (1, [str(bad)])
     download(bench, name, "--card", card)
     assert verify(bench, name, card)[0] == 0
 
 
-def test_remove_takes_everything_of_a_family(bench: Bench, here: tuple[str, Path, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_remove_takes_everything_of_a_family(bench: Bench, here: tuple[str, Path, Path], tmp_path: Path) -> None:
     _, card, folder = here
     code, out, _ = bench("remove", "phrasecut", "--yes", "--card", card)
     assert code == 0
@@ -110,7 +99,7 @@ def test_remove_takes_everything_of_a_family(bench: Bench, here: tuple[str, Path
     assert "nothing of it" in out
 
 
-def test_remove_asks(bench: Bench, here: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_remove_asks(bench: Bench, here: tuple[str, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _, card, folder = here
     monkeypatch.setattr("click.confirm", _abort)
     assert bench("remove", "phrasecut", "--card", card)[0] == 130
@@ -123,7 +112,7 @@ def _abort(*_: object, **__: object) -> None:
     raise click.Abort
 
 
-def test_remove_keeps_the_images_that_another_family_needs(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:  # noqa: F811
+def test_remove_keeps_the_images_that_another_family_needs(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:
     cards = {family: make(hosts, family)[1] for family in ("refcoco", "refcoco+")}
     for family, card in cards.items():
         download(bench, f"{family}:testB", "--card", card)
@@ -138,7 +127,7 @@ def test_remove_keeps_the_images_that_another_family_needs(bench: Bench, hosts: 
     assert not refer.exists()
 
 
-def test_pins_outlive_a_removal_unless_they_are_forgotten(bench: Bench, hosts: Hosts) -> None:  # noqa: F811
+def test_pins_outlive_a_removal_unless_they_are_forgotten(bench: Bench, hosts: Hosts) -> None:
     import yaml
 
     name, card = make(hosts, "phrasecut")
@@ -162,7 +151,7 @@ def test_pins_outlive_a_removal_unless_they_are_forgotten(bench: Bench, hosts: H
     download(bench, name, "--card", card)
 
 
-def test_files_outside_the_family_stay(bench: Bench, here: tuple[str, Path, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_files_outside_the_family_stay(bench: Bench, here: tuple[str, Path, Path], tmp_path: Path) -> None:
     _, card, _ = here
     mine = tmp_path / "home" / "datasets" / "mine.txt"
     mine.write_text("x")
