@@ -139,7 +139,7 @@ def _write(adapter: Adapter, folder: Path, progress: Progress) -> str:
         "adapter": f"{type(adapter).__module__}:{type(adapter).__qualname__} {adapter.version}",
         "card": card_digest(request.card),
         "root": str(request.root),
-        "files": [str(path) for path in adapter.files()],
+        "files": {str(path): _sha256(path) for path in adapter.files()},
         "ldznet_bench": __version__,
     }
     (folder / META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -316,6 +316,11 @@ def _fingerprint(folder: Path, collected: _Collector, checked: list[Checked], pr
 
 def _is_text(*texts: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for text in texts for character in text)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _kind(problem: str) -> str:

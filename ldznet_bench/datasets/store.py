@@ -4,7 +4,7 @@ A prepared set is a folder ``HOME/prepared/<full name>/<source key>-<image key>/
 
     samples/      an Arrow dataset as Hugging Face `datasets` saves it; `columns.SAMPLES` says what its columns mean
     images/       the same for the images, in order of first appearance; `columns.IMAGES`
-    meta.json     name, fingerprint, counts, absent tags, oddities, sources
+    meta.json     name, fingerprint, counts, absent tags, oddities, source files with their hashes
 
 The source key hashes what decides the samples: the adapter's version, the card, and path, size and times of every source file; the image key
 hashes size and times of every image. So a file that changes makes another folder. Old folders are left where they are, since another process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 from pathlib import Path
@@ -168,3 +169,15 @@ def test_a_dry_run_fetches_nothing(bench: Bench, hosts: Hosts, tmp_path: Path) -
     assert "to fetch:" in out
     assert not hosts.mirror.asked
     assert not (tmp_path / "home").exists()
+
+
+def test_a_prepared_set_records_what_it_was_made_from(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:
+    name, card = make(hosts, "phrasecut")
+    download(bench, name, "--card", card)
+    (meta,) = (tmp_path / "home" / "prepared" / name).glob("*/meta.json")
+    recorded = json.loads(meta.read_text())["files"]
+    release = hosts.folder / "VGPhraseCut_v0"
+    assert recorded == {
+        str(tmp_path / "home" / "datasets" / "VGPhraseCut_v0" / path): hashlib.sha256((release / path).read_bytes()).hexdigest()
+        for path in ("refer_test.json", "image_data_split3000.json", "name_att_rel_count.json", "utils/subset.py")
+    }
