@@ -13,8 +13,8 @@ import torch
 
 from ldznet_bench.errors import BenchWarning, WeightsError
 from ldznet_bench.models.checkpoints import LdmWeights
-from ldznet_bench.models.diffusion import Diffusion
-from ldznet_bench.models.sd import FeatureTaps, SDConfig, build_text_encoder, build_unet, build_vae, cut_decoder
+from ldznet_bench.models.diffusion import Diffusion, moved
+from ldznet_bench.models.sd import VAE, FeatureTaps, SDConfig, build_text_encoder, build_unet, build_vae, cut_decoder
 from ldznet_bench.models.weight_folders import Bundle, Part, fill, load_tokenizer, tokenizer_files, tokenizer_folder
 
 # What a user asks for by name, where the fetched tokenizer lies.
@@ -65,20 +65,16 @@ def load_frozen(
     finder = _Finder(model, bundles)
     text = finder.part("text_encoder")
     config = SDConfig(text=text.config)
-    encoder = fill(lambda: build_text_encoder(text.config), text, "the text encoder of its config")
+    encoder = moved(fill(lambda: build_text_encoder(text.config), text, "the text encoder of its config"), device, dtype)
     autoencoder = unet = None
-    if vae or taps:
-        part = finder.part("vae")
-        config = dataclasses.replace(config, vae=part.config)
-        if vae:
-            autoencoder = fill(lambda: build_vae(part.config), part, "the autoencoder of its config")
-            cut_decoder(autoencoder)
-            config = dataclasses.replace(config, vae=dict(autoencoder.config))
+    if vae:
+        autoencoder = moved(_autoencoder(finder.part("vae")), device, dtype)
+        config = dataclasses.replace(config, vae=dict(autoencoder.config))
     if taps:
-        part = finder.ldm(ldm)
-        config = dataclasses.replace(config, unet=part.config, **finder.schedule(part))
-        unet = FeatureTaps(fill(lambda: build_unet(part.config), part, "the UNet of its config"), taps)
-        config = dataclasses.replace(config, unet=dict(unet.unet.config))
+        schedule, part = finder.ldm(ldm)
+        unet = moved(FeatureTaps(fill(lambda: build_unet(part.config), part, "the UNet of its config"), taps), device, dtype)
+        config = dataclasses.replace(config, unet=dict(unet.unet.config), **schedule)
+        del part
     folder = finder.tokenizer(home)
     tokenizer = load_tokenizer(folder)
     if len(tokenizer) > text.config["vocab_size"]:
@@ -89,8 +85,14 @@ def load_frozen(
     return Frozen(frozen, {**finder.files, **tokenizer_files(folder)}, finder.labels)
 
 
+def _autoencoder(part: Part) -> VAE:
+    vae = fill(lambda: build_vae(part.config), part, "the autoencoder of its config")
+    cut_decoder(vae)
+    return vae
+
+
 class _Finder:
-    """Looks parts up in bundles, and remembers which files they came from."""
+    """Takes parts out of bundles, and remembers which files they came from."""
 
     def __init__(self, model: str, bundles: Sequence[Bundle]) -> None:
         self.model, self.bundles = model, bundles
@@ -101,34 +103,34 @@ class _Finder:
         """The first that is there."""
         for bundle in self.bundles:
             if name in bundle.parts:
-                return self._taken(bundle.parts[name])
+                return self._take(bundle, name)
         raise self._missing(name)
 
-    def ldm(self, wanted: LdmWeights | None) -> Part:
-        """The diffusion UNet with the wanted weights, or with weights of which nothing says which they are."""
-        found = [bundle.parts["unet"] for bundle in self.bundles if "unet" in bundle.parts]
+    def ldm(self, wanted: LdmWeights | None) -> tuple[dict[str, Any], Part]:
+        """The diffusion UNet with the wanted weights, or with weights of which nothing says which they are; and its noise schedule."""
+        found = [bundle for bundle in self.bundles if "unet" in bundle.parts]
         if not found:
             raise self._missing("unet")
-        fitting = [part for part in found if wanted is None or part.label in (wanted, "")] or [part for part in found if part.label == "unlabelled"]
+        labels = [bundle.parts["unet"].label for bundle in found]
+        fitting = [i for i, label in enumerate(labels) if wanted is None or label in (wanted, "")] or [
+            i for i, label in enumerate(labels) if label == "unlabelled"
+        ]
         if not fitting:
             raise WeightsError(
-                f"{self.model} wants the {wanted} weights of the diffusion UNet, {found[0].where} holds the {found[0].label} ones.",
+                f"{self.model} wants the {wanted} weights of the diffusion UNet, {found[0].parts['unet'].where} holds the {labels[0]} ones.",
                 "Give sd-v1-4-full-ema.ckpt or unet/diffusion_pytorch_model.non_ema.safetensors, or ask for the variant full-ldm-ema.",
             )
-        part = fitting[0]
-        if wanted is not None and part.label == "unlabelled":
+        bundle, label = found[fitting[0]], labels[fitting[0]]
+        part = self._take(bundle, "unet")
+        if wanted is not None and label == "unlabelled":
             warnings.warn(
                 f"{self.model}: nothing says whether {part.where} holds EMA or non-EMA weights (wanted: {wanted}); CompVis' default file and "
                 "sd-v1-4.ckpt hold the EMA ones, LD-ZNet was trained on the others.",
                 BenchWarning,
                 stacklevel=2,
             )
-        self.labels["ldm_weights"] = part.label or "only"
-        return self._taken(part)
-
-    def schedule(self, part: Part) -> dict[str, Any]:
-        """The noise schedule that belongs to a UNet."""
-        return next(dict(bundle.schedule) for bundle in self.bundles if bundle.parts.get("unet") is part)
+        self.labels["ldm_weights"] = label or "only"
+        return dict(bundle.schedule), part
 
     def tokenizer(self, home: Path) -> Path:
         """The tokenizer's folder."""
@@ -142,7 +144,8 @@ class _Finder:
             "A single-file checkpoint has none: put the tokenizer folder of openai/clip-vit-large-patch14 beside it.",
         )
 
-    def _taken(self, part: Part) -> Part:
+    def _take(self, bundle: Bundle, name: str) -> Part:
+        part = bundle.parts.pop(name)
         self.files.update(part.files)
         return part
 

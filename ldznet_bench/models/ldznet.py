@@ -81,16 +81,17 @@ def load_ldznet(request: LoadRequest) -> LDZNet:
     ldm: LdmWeights = "ema" if variant.endswith("ldm-ema") else "non-ema"
     own = open_bundle(next(path for part, path in request.weights.items() if part != STABLE_DIFFUSION), ldm=ldm)
     others = [open_bundle(path, ldm=ldm) for part, path in request.weights.items() if part == STABLE_DIFFUSION]
-    part = own.parts.get("segmenter")
-    if part is None:
+    if "segmenter" not in own.parts:
         raise WeightsError(
             f"{own.where} holds no segmentation network.", f"Give {family}'s checkpoint, or the folder that `ldznet-bench convert` made of it."
         )
     if own.report is not None:
-        own.report.refuse(part.where)
-    config = segmenter_config(part)
+        own.report.refuse(own.where)
+    part = own.parts.pop("segmenter")
+    config, label, files = segmenter_config(part), part.label or "only", part.files
     _check_family(family, config, part.where)
-    network = fill(lambda: SegmentationUNet(config), part, f"{family}'s network")
+    network = moved(fill(lambda: SegmentationUNet(config), part, f"{family}'s network"), device, dtype)
+    del part
     frozen = load_frozen(
         str(request.name), [own, *others], taps=config.taps, vae=config.source == "latent", ldm=ldm, home=request.home, device=device, dtype=dtype
     )
@@ -99,8 +100,8 @@ def load_ldznet(request: LoadRequest) -> LDZNet:
         network,
         frozen.diffusion,
         recipe,
-        weights=hash_files({**part.files, **frozen.files}, request.home / "hashes.json"),
-        options={**frozen.labels, "segmenter_weights": part.label or "only", **({"positions": config.positions} if config.taps else {})},
+        weights=hash_files({**files, **frozen.files}, request.home / "hashes.json"),
+        options={**frozen.labels, "segmenter_weights": label, **({"positions": config.positions} if config.taps else {})},
         precision=request.precision,
         micro_batch=request.micro_batch,
     )
