@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 
 
-def pairs_at_once(model: Any, pixels: Any, tokenizer: Any, image: Image, phrases: Sequence[str]) -> torch.Tensor:  # noqa: ANN401
+def pairs_at_once(model: Any, pixels: Any, tokenizer: Any, image: Image, phrases: Sequence[str]) -> torch.Tensor:
     """Logits (n, h, w) of one image under n phrases: the image is repeated for every phrase."""
     values = pixels(image).repeat(len(phrases), 1, 1, 1)
     tokens = tokenizer(list(phrases), padding=True, truncation=True, return_tensors="pt")
