@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -39,6 +40,12 @@ class Home:
     def prepared(self) -> Path:
         """Prepared sets; `ldznet_bench.datasets` writes them."""
         return self.root / "prepared"
+
+    @property
+    def free(self) -> int:
+        """Bytes free on the disk that the home is, or will be, on."""
+        existing = next(parent for parent in (self.root, *self.root.parents) if parent.exists())
+        return shutil.disk_usage(existing).free
 
     def prepared_set(self, full_name: str) -> Path:
         """Where the prepared forms of a dataset split lie."""

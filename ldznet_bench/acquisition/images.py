@@ -9,7 +9,8 @@ from ldznet_bench.acquisition.archives import Archive, Entry, members_in_order, 
 from ldznet_bench.acquisition.batch import HOPELESS, IMAGE_WORKERS, fetch_all
 from ldznet_bench.acquisition.failures import ArchiveError, MirrorFailure
 from ldznet_bench.acquisition.fetch import Fetcher, Job, Refusal
-from ldznet_bench.acquisition.specs import FileSpec, ImagesSpec, Member, Mirror
+from ldznet_bench.acquisition.network import LEFT_ALONE
+from ldznet_bench.acquisition.specs import FileSpec, ImagesSpec, Member, Mirror, format_size
 from ldznet_bench.errors import DataError
 
 Fields = Mapping[str, Any]
@@ -59,7 +60,12 @@ def fetch_images(fetcher: Fetcher, spec: ImagesSpec, jobs: Sequence[tuple[Job, F
 
 def _one_by_one(fetcher: Fetcher, spec: ImagesSpec, missing: Sequence[tuple[Job, Fields]]) -> list[Refusal]:
     with_address = [job for job, _ in missing if job.spec.mirrors[0].member is None]
-    _, refusals = fetch_all(fetcher, with_address, IMAGE_WORKERS, HOPELESS)
+    arrivals, refusals = fetch_all(fetcher, with_address, IMAGE_WORKERS, HOPELESS)
+    if refusals and arrivals:
+        # The hosts work; an outage of a minute must not end in an archive of 15 GB.
+        if any(reason.startswith(LEFT_ALONE) for refusal in refusals for _, reason in refusal.reasons):
+            fetcher.network.sleep(fetcher.network.policy.host_rest)
+        _, refusals = fetch_all(fetcher, [refusal.job for refusal in refusals], IMAGE_WORKERS, HOPELESS)
     if refusals and spec.archives:
         reason = next((reason for refusal in refusals for _, reason in refusal.reasons), "")
         fetcher.watcher.said(f"{len(refusals)} images could not be had one by one ({reason}); now from an archive")
@@ -86,6 +92,9 @@ def _in_bulk(fetcher: Fetcher, spec: ImagesSpec, missing: Sequence[tuple[Job, Fi
 
 def _unpack(fetcher: Fetcher, member: Member, wanted: Sequence[tuple[Job, Fields]]) -> set[str]:
     """Paths of the images that an archive gave."""
+    archive_spec = fetcher.files.file(member.of)
+    if fetcher.present(fetcher.job(archive_spec)) is None and (archive_spec.weight or 0) > fetcher.home.free:
+        raise MirrorFailure(f"it has {format_size(archive_spec.weight)}, the disk has room for {format_size(fetcher.home.free)}")
     jobs = {job.spec.path: job for job, _ in wanted}
     names = {job.spec.path: member.path.format(**row) for job, row in wanted}
     taken: set[str] = set()

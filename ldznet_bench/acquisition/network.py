@@ -25,6 +25,8 @@ USER_AGENT = "ldznet-bench/0.1 (dataset downloader)"
 _MAX_REDIRECTS = 10
 
 
+LEFT_ALONE = "not asked"
+"""How the reason begins when a host was left alone; it may answer a little later."""
 _NO_NAME = "the host's name is not known (is this machine online?)"
 _REFUSED = "connection refused"
 # The most telling cause first: urllib3 counts a refused connection among the time-outs.
@@ -51,7 +53,8 @@ class Policy:
         slow_seconds: a mirror is given up when in this many seconds…
         slow_bytes: …fewer than this many bytes arrive.
         host_connections: at most this many requests at once to one host.
-        host_failures: after this many failed connections in a row, a host is left alone for the rest of the command.
+        host_failures: after this many failed connections in a row, a host is left alone…
+        host_rest: …for this many seconds: a dead host costs thousands of images no time, a short outage costs none of them.
     """
 
     connect_timeout: float = 15
@@ -62,7 +65,8 @@ class Policy:
     slow_seconds: float = 60
     slow_bytes: int = 60_000
     host_connections: int = 8
-    host_failures: int = 4
+    host_failures: int = 8
+    host_rest: float = 20
 
 
 @dataclass(slots=True)
@@ -72,6 +76,7 @@ class _Host:
     slots: threading.Semaphore
     not_before: float = 0.0
     failures: int = 0
+    failed_at: float = 0.0
     last_reason: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -158,8 +163,8 @@ class Network:
 
     def _request(self, host: _Host, url: str, headers: Mapping[str, str], auth: AuthBase | None) -> requests.Response:
         self.check()
-        if host.failures >= self.policy.host_failures:
-            raise MirrorFailure(f"not asked again after {host.failures} failed connections: {host.last_reason}")
+        if host.failures >= self.policy.host_failures and time.monotonic() - host.failed_at < self.policy.host_rest:
+            raise MirrorFailure(f"{LEFT_ALONE} after {host.failures} failed connections: {host.last_reason}")
         try:
             response = self._session().get(
                 url,
@@ -178,6 +183,7 @@ class Network:
             reason = connection_reason(error)
             with host.lock:
                 host.failures += 1
+                host.failed_at = time.monotonic()
                 host.last_reason = reason
             raise Broken(reason, hardly=reason in (_NO_NAME, _REFUSED)) from error
         with host.lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,13 +123,7 @@ def make_plan(fetcher: Fetcher, target: Target, jobs: Sequence[Job], missing_ima
     if isinstance(target, DatasetTarget):
         lines += _image_lines(fetcher, target, missing_images)
     lines += _archive_lines(fetcher, archives, lines)
-    return Plan(target.name, fetcher.folder, target.licence, target.files.accept, tuple(lines), free_space(fetcher.home.root), by_hand)
-
-
-def free_space(folder: Path) -> int:
-    """Bytes free on the disk that a folder is or will be on."""
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return shutil.disk_usage(existing).free
+    return Plan(target.name, fetcher.folder, target.licence, target.files.accept, tuple(lines), fetcher.home.free, by_hand)
 
 
 def _file_line(fetcher: Fetcher, spec: FileSpec) -> Line:

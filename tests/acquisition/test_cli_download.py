@@ -62,7 +62,7 @@ def test_people_are_told_the_fingerprint_and_the_next_command(bench: Bench, host
 
 def test_a_full_disk_is_seen_before_anything_is_fetched(bench: Bench, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     name, card = make(hosts, "phrasecut")
-    monkeypatch.setattr("ldznet_bench.acquisition.plan.free_space", lambda _folder: 200_000_100)
+    monkeypatch.setattr("ldznet_bench.acquisition.home.Home.free", 200_000_100)
     code, _, err = bench("download", name, "--card", card)
     assert code == 2
     assert "has room for 100 B" in err

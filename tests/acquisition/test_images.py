@@ -120,7 +120,7 @@ def test_a_host_that_does_not_answer_is_left_alone(fetcher_of: Make) -> None:
     refusals = fetch(fetcher, 40)
     told = {reason for refusal in refusals for _, reason in refusal.reasons}
     assert any("connection refused" in reason for reason in told)
-    assert any("not asked again" in reason for reason in told)
+    assert any("not asked after 4 failed connections" in reason for reason in told)
 
 
 def test_images_that_nobody_has_are_told_with_every_reason(server: Mirror, fetcher_of: Make) -> None:
@@ -130,6 +130,23 @@ def test_images_that_nobody_has_are_told_with_every_reason(server: Mirror, fetch
     assert [mirror.label for mirror, _ in refusal.reasons] == [BASE.removeprefix("http://"), "archive"]
     assert "404" in refusal.reasons[0][1]
     assert "lacks" in refusal.reasons[1][1]
+
+
+def test_an_archive_that_does_not_fit_is_not_begun(server: Mirror, fetcher_of: Make) -> None:
+    archive = spec_of("a.zip", server.add("/a.zip", packed(range(2), "x")), role="archive", about="900000.0 GB")
+    fetcher = fetcher_of(archive, images=ImagesSpec("images/{image_id}.jpg", "none", ("{url}",), (Member("a.zip", "x/{image_id}.jpg"),)))
+    refusals = fetch(fetcher, 2)
+    assert "the disk has room for" in refusals[0].reasons[-1][1]
+    assert server.count()["/a.zip"] == 0
+
+
+def test_a_short_outage_does_not_end_in_an_archive(server: Mirror, fetcher_of: Make) -> None:
+    for number in range(20):
+        server.add(f"/url/{number}.jpg", picture(number), *[status(404)] * (number >= 15))
+    archive = spec_of("a.zip", server.add("/a.zip", packed(range(20), "x")), role="archive")
+    fetcher = fetcher_of(archive, images=ImagesSpec("images/{image_id}.jpg", "none", ("{url}",), (Member("a.zip", "x/{image_id}.jpg"),)))
+    assert fetch(fetcher, 20) == []
+    assert server.count()["/a.zip"] == 0
 
 
 @pytest.mark.parametrize("row", [{"image_id": "../../x", "url": "http://h/"}, {"image_id": "/etc/x", "url": "http://h/"}, {"url": "http://h/"}])
