@@ -36,12 +36,13 @@ def stamps(run: Run) -> list[str]:
     return [name for name, true in tests.items() if true]
 
 
-def refuse(runs: Sequence[Run], *, limited: bool = False) -> None:
+def refuse(runs: Sequence[Run], *, limited: bool = False, skipped: bool = False) -> None:
     """Refuse runs that cannot be compared.
 
     Args:
         runs: all runs of a table.
         limited: admit limited runs.
+        skipped: admit runs that left samples out, where samples are paired anyway.
 
     Raises:
         RunError: a limited or dirty run, one that left samples out, a partial one beside a whole one, or a column of two fingerprints or two
@@ -54,7 +55,7 @@ def refuse(runs: Sequence[Run], *, limited: bool = False) -> None:
         ("skipped", "left samples out"),
     ):
         found = [run for run in runs if stamp in stamps(run)]
-        if found and not (stamp == "limited" and limited):
+        if found and not (stamp == "limited" and limited) and not (stamp == "skipped" and skipped):
             raise RunError(f"{_some(found)} {why}: {'--limited admits them. ' if stamp == 'limited' else ''}they cannot stand in a table.", _REMEDY)
     for group in _columns(runs):
         partial = [run for run in group if "partial" in stamps(run)]

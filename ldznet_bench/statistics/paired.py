@@ -165,3 +165,67 @@ def _side(values: Float64Array, conditional: bool, seed: int) -> Float64Array:
 def _iou(side: Sequence[Samples], protocol: Protocol) -> Float64Array:
     mean: Float64Array = np.mean([sample_iou(item.counts.intersection, item.counts.union, protocol) for item in side], axis=0)
     return mean
+
+
+def compare_average(
+    pairs: Sequence[tuple[Sequence[Samples], Sequence[Samples]]],
+    metric: str,
+    protocol: Protocol,
+    *,
+    n_resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Comparison:
+    """Compare the means of a metric over several datasets; an image that several of them share is drawn once for all of them.
+
+    Args:
+        pairs: (records of A, records of B) per dataset; `Samples.table` has a column ``coco_id``, which is what tells shared images. An image
+            without one is its dataset's own.
+        metric: its name.
+        protocol: of all of them.
+        n_resamples: draws.
+        seed: of the draws.
+        level: confidence.
+
+    Raises:
+        BenchError: see `compare`.
+    """
+    alone = [compare(a, b, metric, protocol, n_resamples=1, seed=seed) for a, b in pairs]
+    shared = [common_ids([*a, *b]) for a, b in pairs]
+    sides = [[[restrict(item, ids) for item in side] for side in pair] for pair, ids in zip(pairs, shared, strict=True)]
+    numbered, n_clusters = number_clusters(*(_image_names(index, side[0][0]) for index, side in enumerate(sides)))
+    conditional = any(item.conditional for item in alone)
+    deltas = []
+    estimators = [
+        [[_estimator(metric, samples, cluster, n_clusters, protocol) for samples in part] for part in side]
+        for side, cluster in zip(sides, numbered, strict=True)
+    ]
+    values = iter(bootstrap([item for side in estimators for part in side for item in part], n_resamples, seed))
+    for side in estimators:
+        drawn = [np.array([next(values) for _ in part]) for part in side]
+        deltas.append(_side(drawn[1], conditional, seed + 1) - _side(drawn[0], conditional, seed))
+    delta: Float64Array = np.mean(deltas, axis=0)
+    p = p_value(delta, n_clusters)
+    score_a, score_b = (float(np.mean([getattr(item, name) for item in alone])) for name in ("a", "b"))
+    ids = "\n".join(name for part in shared for name in part.tolist())
+    totals = {name: sum(getattr(item, name) for item in alone) for name in ("wins", "ties", "losses", "n_samples", "only_a", "only_b")}
+    return Comparison(
+        metric=metric,
+        a=score_a,
+        b=score_b,
+        delta=score_b - score_a,
+        interval=interval(delta, n_clusters, level),
+        p=p,
+        p_holm=p,
+        n_images=n_clusters,
+        ids_sha256=hashlib.sha256(ids.encode()).hexdigest(),
+        conditional=conditional,
+        **totals,
+    )
+
+
+def _image_names(dataset: int, samples: Samples) -> npt.NDArray[np.str_]:
+    coco = samples.table.column("coco_id").to_pylist()
+    return np.array(
+        [f"{dataset}/{image}" if ident is None else f"coco/{ident}" for image, ident in zip(samples.image_id, coco, strict=True)], dtype=np.str_
+    )
