@@ -1,18 +1,25 @@
-"""The field's idiom for CLIPSeg: the processor and the model called on (image, phrase) pairs in one batch."""
+"""The field's idiom for CLIPSeg: every (image, phrase) pair goes through the whole network, in one batch, as transformers' documentation does it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import torch
-from PIL.Image import Image
+from PIL import Image
+from transformers import AutoTokenizer, CLIPSegForImageSegmentation, CLIPSegProcessor, ViTImageProcessorPil
 
 
-def pairs_at_once(model: Any, pixels: Any, tokenizer: Any, image: Image, phrases: Sequence[str]) -> torch.Tensor:
-    """Logits (n, h, w) of one image under n phrases: the image is repeated for every phrase."""
-    values = pixels(image).repeat(len(phrases), 1, 1, 1)
-    tokens = tokenizer(list(phrases), padding=True, truncation=True, return_tensors="pt")
-    with torch.inference_mode():
-        logits = model(pixel_values=values, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).logits
-    return logits.reshape(len(phrases), *logits.shape[-2:])
+class TransformersPairs:
+    """CLIPSegProcessor and CLIPSegForImageSegmentation over pairs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = CLIPSegForImageSegmentation.from_pretrained(folder).eval()
+        self.processor = CLIPSegProcessor(ViTImageProcessorPil.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
+
+    def __call__(self, image: Image.Image, phrases: Sequence[str]) -> torch.Tensor:
+        """Probabilities (phrases, 352, 352)."""
+        inputs = self.processor(text=list(phrases), images=[image] * len(phrases), padding=True, return_tensors="pt")
+        with torch.no_grad():
+            logits = self.model(**inputs).logits
+        return logits.reshape(len(phrases), *logits.shape[-2:]).sigmoid()

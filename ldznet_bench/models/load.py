@@ -126,7 +126,7 @@ def load_model(
         mini_dataset: whether the dataset is a miniature.
         home: the folder of caches and fetched weights.
         card: a card file that stands in for the bundled one, or declares a model that is not bundled.
-        offline: nothing may be fetched (nothing is, so far).
+        offline: nothing may be fetched (loading fetches nothing; `ldznet-bench download` does).
 
     Raises:
         BenchError: unknown model, variant, recipe, device or precision; a weights key that no model answers to.
@@ -234,9 +234,11 @@ def _locate(card: ModelCard, name: ModelName, weights: Mapping[str, Path], home:
     reason = _why_not(card, name, weights, home)
     if reason:
         part = card.parts[_absent(card, name, weights, home)[0]]
-        sources = ", ".join(f"{source.ref} ({source.kind})" for source in part.sources)
-        published = f" Published as {sources}; nothing is downloaded by this command." if sources else ""
-        raise WeightsError(f"{name} {reason}.", f"Expected there: {part.what}, with {part.files}.{published}")
+        if any(source.download for source in part.sources):
+            hint = f" `ldznet-bench download {card.name}` fetches it, too."
+        else:
+            hint = " Published as " + ", ".join(f"{source.ref} ({source.kind})" for source in part.sources) + "." if part.sources else ""
+        raise WeightsError(f"{name} {reason}.", f"Expected there: {part.what}, with {part.files}.{hint}")
     return {part: path for part in card.variants[name.variant or ""].parts if (path := _path_of(card, name, part, weights, home))}
 
 

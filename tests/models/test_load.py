@@ -112,7 +112,14 @@ def test_mini_never_falls_back_to_full(name: str, mini: bool, tmp_path: Path) ->
 def test_missing_weights_say_what_to_type_and_what_is_expected() -> None:
     with pytest.raises(WeightsError) as error:
         load_model("clipseg")
-    for words_ in ("--weights clipseg=DIR", "config.json", "model.safetensors or pytorch_model.bin", "tokenizer.json", "merges.txt", "CIDAS/"):
+    for words_ in (
+        "--weights clipseg=DIR",
+        "config.json",
+        "model.safetensors or pytorch_model.bin",
+        "tokenizer.json",
+        "merges.txt",
+        "ldznet-bench download clipseg",
+    ):
         assert words_ in str(error.value)
 
 
