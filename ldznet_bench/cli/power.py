@@ -14,9 +14,9 @@ from ldznet_bench.cli import options
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B", required=False)
 @options.together(options.output)
-@click.option("--metric", type=click.Choice(["miou", "dice"]), default="miou", show_default=True)
-@click.option("--power", type=click.FloatRange(0.5, 0.999), default=0.8, show_default=True)
-@click.option("--alpha", type=click.FloatRange(0.0001, 0.5), default=0.05, show_default=True)
+@click.option("--metric", type=click.Choice(["miou", "dice"]), default="miou", show_default=True, help="A mean over samples.")
+@click.option("--power", type=click.FloatRange(0.5, 0.999), default=0.8, show_default=True, help="Chance to find the difference.")
+@click.option("--alpha", type=click.FloatRange(0.0001, 0.5), default=0.05, show_default=True, help="Chance to find one where none is.")
 @click.option("--difference", type=click.FloatRange(0, min_open=True), metavar="POINTS", help="How many images would show a difference of that size?")
 @options.as_json
 def command(a: str, b: str | None, output: Path, metric: str, power: float, alpha: float, difference: float | None, as_json: bool) -> int:
