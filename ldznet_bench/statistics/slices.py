@@ -50,7 +50,7 @@ class Slices:
 
     Args:
         table: with `COLUMNS`, a row per sample.
-        leaked: image ids (or COCO ids, as text) that a model was exposed to; None where nobody said.
+        leaked: image ids that a model was exposed to, COCO's own as ``coco:ID``; None where nobody said.
         absent: tags that this dataset cannot have here, and why nobody should read them as empty.
     """
 
@@ -133,7 +133,7 @@ class Slices:
                 "`leaked` and `clean` need to know which images a model has seen.", "Give --leaked-ids FILE; `ldznet-bench audit` writes one."
             )
         images, coco = (self._table.column(name).to_pylist() for name in ("image_id", "coco_id"))
-        return np.array([image in self._leaked or str(ident) in self._leaked for image, ident in zip(images, coco, strict=True)], dtype=bool)
+        return np.array([image in self._leaked or f"coco:{ident}" in self._leaked for image, ident in zip(images, coco, strict=True)], dtype=bool)
 
 
 class _Parser:

@@ -24,7 +24,7 @@ def slices() -> Slices:
                 "image_id": ["1", "2", "3", "4"],
             }
         ),
-        leaked={"3", "9"},
+        leaked={"3", "coco:9"},
         absent=["c20"],
     )
 
