@@ -11,6 +11,8 @@ import pytest
 # Set before anything imports the hub or torch: no look-ups by name, and the thread count that byte-for-byte tests assume.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# One thread: the networks of the tests are tiny, and threads that spin for each other made the suite four times slower on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
