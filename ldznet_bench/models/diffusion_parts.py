@@ -64,8 +64,8 @@ def load_frozen(
     """
     finder = _Finder(model, bundles)
     text = finder.part("text_encoder")
-    config = SDConfig(text=text.config)
     encoder = moved(fill(lambda: build_text_encoder(text.config), text, "the text encoder of its config"), device, dtype)
+    config = SDConfig(text=encoder.config.to_dict())
     autoencoder = unet = None
     if vae:
         autoencoder = moved(_autoencoder(finder.part("vae")), device, dtype)
@@ -77,9 +77,9 @@ def load_frozen(
         del part
     folder = finder.tokenizer(home)
     tokenizer = load_tokenizer(folder)
-    if len(tokenizer) > text.config["vocab_size"]:
+    if len(tokenizer) > config.text["vocab_size"]:
         raise WeightsError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the text encoder {text.config['vocab_size']}.", "Give CLIP's own."
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the text encoder {config.text['vocab_size']}.", "Give CLIP's own."
         )
     frozen = Diffusion(config, encoder, tokenizer, vae=autoencoder, ldm=unet, device=device, dtype=dtype)
     return Frozen(frozen, {**finder.files, **tokenizer_files(folder)}, finder.labels)

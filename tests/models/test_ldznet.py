@@ -256,6 +256,13 @@ def test_lower_precision_is_near_full_precision(weights: Path, precision: str, t
     assert low.dtype == torch.float32
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lower_precision_runs_at_sizes_that_resize_positions(weights: Path, family: str, precision: str) -> None:
+    segmenter = model(weights, family, "demo-deterministic", precision=precision)
+    assert maps(segmenter, phrases=("cat",), height=90, width=200)[0].shape == (64, 128)
+
+
 def test_running_out_of_memory_says_what_to_try(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = model(weights, micro_batch=4)
     every = pairs(segmenter, given(), ("cat",))
