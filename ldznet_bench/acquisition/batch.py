@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from collections.abc import Callable, Sequence
 
 from ldznet_bench.acquisition.fetch import Fetcher, Job, Refusal
@@ -32,12 +33,14 @@ def fetch_all(fetcher: Fetcher, jobs: Sequence[Job], workers: int = FILE_WORKERS
         KeyboardInterrupt: by the user; every worker has stopped then.
     """
     results: dict[int, Arrival | Refusal] = {}
-
-    def give_up() -> bool:
-        return hopeless is not None and len(results) >= hopeless and all(isinstance(result, Refusal) for result in results.values())
+    arrived = threading.Event()
 
     def work(index: int) -> None:
-        results[index] = Refusal(jobs[index], ()) if give_up() else fetcher.get(jobs[index])
+        give_up = hopeless is not None and len(results) >= hopeless and not arrived.is_set()
+        result = Refusal(jobs[index], ()) if give_up else fetcher.get(jobs[index])
+        if isinstance(result, Arrival):
+            arrived.set()
+        results[index] = result
 
     run_threads(fetcher, work, range(len(jobs)), workers)
     ordered = [results[index] for index in range(len(jobs))]
