@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, NoReturn
+import warnings
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from ldznet_bench import __version__
-from ldznet_bench.errors import BenchError, unknown_name
+from ldznet_bench.errors import BenchError, BenchWarning, unknown_name
 
 # Verb -> what `--help` says of it, so that listing the verbs imports none of them. Each lives in `ldznet_bench.cli.<verb>` as `command`.
 VERBS = {
@@ -73,6 +74,18 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str] | None) -> int:
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        return _call(arguments)
+
+
+def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:
+    """What changes how a number should be read is said as a sentence; warnings of other libraries are not for users."""
+    if issubclass(category, BenchWarning):
+        click.echo(f"Note: {message}", err=True)
+
+
+def _call(arguments: list[str] | None) -> int:
     try:
         code: Any = cli.main(arguments, standalone_mode=False)
         sys.stdout.flush()

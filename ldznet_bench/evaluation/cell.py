@@ -232,6 +232,7 @@ class Cell:
             "identity": self.identity.to_json(),
             "rules": dataclasses.asdict(self.protocol),
             "stamps": self._stamps(),
+            "notes": dict(self.segmenter.notes),
             "data": {
                 "mini": data.mini,
                 "n_samples": data.n_samples,

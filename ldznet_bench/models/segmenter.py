@@ -8,9 +8,10 @@ refuses what is not a score map. Importing this module does not import torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
@@ -83,6 +84,7 @@ class Segmenter(ABC):
         micro_batch: pairs per `decode` call, always exactly this many (the last call is padded); None where batching cannot change a bit.
         device: device class, ``cpu`` or ``cuda``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        notes: what should be said once per run ("phrases cut at 77 tokens"), with how often it happened; kept in ``run.json``.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Segmenter(ABC):
     micro_batch: int | None = None
     device: str = "cpu"
     precision: str = "fp32"
+    notes: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def encode_image(self, images: Sequence[ImageInput]) -> Sequence[Any]:
