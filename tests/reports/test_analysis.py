@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_dataset import PictureDataset, write_pictured_run
+
+from ldznet_bench.errors import BenchError
+from ldznet_bench.reports.analysis import analyse, to_text
+from ldznet_bench.reports.runs import read_run
+
+
+def test_a_perfect_run_has_no_failure_and_whole_edges(tmp_path: Path) -> None:
+    data = PictureDataset(tmp_path)
+    found = analyse(read_run(write_pictured_run(tmp_path / "runs", data, "oracle", shift=0)), data)
+    assert found.failures["good"] == found.n_samples
+    assert found.boundary_iou == 1.0
+    assert "Boundary IoU" in to_text(found)
+
+
+def test_a_shifted_run_has_worse_edges_than_masks(tmp_path: Path) -> None:
+    data = PictureDataset(tmp_path)
+    run = read_run(write_pictured_run(tmp_path / "runs", data, "shifted", shift=3))
+    found = analyse(run, data)
+    assert found.boundary_iou is not None and found.boundary_iou < run.summary["metrics"]["miou"]
+
+
+def test_other_data_is_refused(tmp_path: Path) -> None:
+    data = PictureDataset(tmp_path)
+    run = read_run(write_pictured_run(tmp_path / "runs", data, "a", shift=0))
+    data.fingerprint = "0" * 64
+    with pytest.raises(BenchError, match="fingerprints differ"):
+        analyse(run, data)
+
+
+def test_dense_runs_have_calibration_and_transfer(tmp_path: Path) -> None:
+    from synthetic_runs import write_run
+
+    found = analyse(read_run(write_run(tmp_path, "a", n_images=10)))
+    assert found.calibration is not None and 0 < found.calibration.ece < 1
+    assert found.transfer is not None and found.transfer.at_best >= found.transfer.at_threshold
+    assert np.isclose(sum(found.failures.values()), found.n_samples)
+
+
+def test_an_empty_slice_is_explained(tmp_path: Path) -> None:
+    from synthetic_runs import write_run
+
+    with pytest.raises(BenchError, match="no sample"):
+        analyse(read_run(write_run(tmp_path, "a", n_images=3)), where="size>2")

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ldznet_bench.metrics.scores import Columns
+from ldznet_bench.statistics.failures import CLASSES, MEANING, boundary_iou, classify
+
+
+def one(inter: int, gt: int, pred: int, areas: list[int] | None = None, hits: list[int] | None = None) -> str:
+    values = (np.array([value]) for value in (inter, gt + pred - inter, gt, pred))
+    return classify(Columns(*values), [areas or [gt]], [hits or [inter]])[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((90, 100, 100), "good"),
+        ((70, 100, 80), "boundary"),
+        ((0, 100, 0), "empty"),
+        ((0, 0, 0), "good"),
+        ((5, 100, 100), "wrong instance"),
+        ((0, 0, 10), "wrong instance"),
+        ((80, 100, 300), "spill"),
+        ((30, 100, 40), "partial"),
+        ((50, 100, 50, [50, 50], [50, 0]), "missed instance"),
+        ((40, 100, 60, [50, 50], [20, 20]), "partial"),
+    ],
+)
+def test_classes(arguments: tuple[int, int, int], expected: str) -> None:
+    assert one(*arguments) == expected
+
+
+def test_every_class_is_explained() -> None:
+    assert set(MEANING) == set(CLASSES)
+
+
+def slow_edge(mask: np.ndarray, width: int) -> np.ndarray:
+    edge = np.zeros_like(mask)
+    for y, x in zip(*mask.nonzero(), strict=True):
+        for dy in range(-width, width + 1):
+            for dx in range(-width, width + 1):
+                inside = 0 <= y + dy < mask.shape[0] and 0 <= x + dx < mask.shape[1]
+                edge[y, x] |= not (inside and mask[y + dy, x + dx])
+    return edge
+
+
+@given(seed=st.integers(0, 50), dilation=st.sampled_from([0.01, 0.1, 0.2]))
+@settings(max_examples=25, deadline=None)
+def test_boundary_iou_equals_the_obvious_loop(seed: int, dilation: float) -> None:
+    rng = np.random.default_rng(seed)
+    masks = [np.kron(rng.random((4, 5)) > 0.4, np.ones((4, 4), bool)) for _ in range(2)]
+    width = max(1, round(dilation * np.hypot(16, 20)))
+    one, other = (slow_edge(mask, width) for mask in masks)
+    expected = (one & other).sum() / (one | other).sum() if (one | other).any() else None
+    assert boundary_iou(*masks, dilation) == expected
+
+
+def test_identical_masks_have_identical_edges() -> None:
+    mask = np.zeros((30, 30), bool)
+    mask[5:20, 5:20] = True
+    assert boundary_iou(mask, mask) == 1.0
+
+
+def test_two_empty_masks_have_no_edge() -> None:
+    assert boundary_iou(np.zeros((5, 5), bool), np.zeros((5, 5), bool)) is None
