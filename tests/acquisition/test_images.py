@@ -119,8 +119,8 @@ def test_a_host_that_does_not_answer_is_left_alone(fetcher_of: Make) -> None:
     fetcher = fetcher_of(images=ImagesSpec("images/{image_id}.jpg", "none", ("http://127.0.0.1:9/{image_id}.jpg",)), policy=policy)
     refusals = fetch(fetcher, 40)
     told = {reason for refusal in refusals for _, reason in refusal.reasons}
-    assert any("connection refused" in reason for reason in told)
-    assert any("not asked after 4 failed connections" in reason for reason in told)
+    assert all("connection refused" in reason for reason in told)
+    assert any(reason.startswith("not asked after ") for reason in told)
 
 
 def test_images_that_nobody_has_are_told_with_every_reason(server: Mirror, fetcher_of: Make) -> None:

@@ -78,7 +78,7 @@ def test_whoever_waits_can_be_stopped(server: Mirror, fetcher_of: Make) -> None:
 
 
 def test_an_error_of_one_file_stops_the_others(server: Mirror, fetcher_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    specs = [spec_of(f"{n}.json", server.add(f"/{n}", DATA, rate=50_000)) for n in range(4)]
+    specs = [spec_of(f"{n}.json", server.add(f"/{n}", DATA, rate=10_000)) for n in range(4)]
     fetcher = fetcher_of(*specs)
     write = Part.write
 
@@ -91,7 +91,7 @@ def test_an_error_of_one_file_stops_the_others(server: Mirror, fetcher_of: Make,
     start = time.monotonic()
     with pytest.raises(BenchError, match="No space left on device"):
         fetch_all(fetcher, [fetcher.job(spec) for spec in specs])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     assert not fetcher.folder.exists()
 
 
