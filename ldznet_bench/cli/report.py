@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ldznet_bench.cli import options
+from ldznet_bench.cli.data import data_options, open_datasets
 
 if TYPE_CHECKING:
     from ldznet_bench.reports.runs import Run
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
 @click.option("--label", default="", help=r"For \ref.")
 @click.option("--limited", is_flag=True, help="Admit limited runs, marked.")
 @click.option("--allow-mixed", is_flag=True, help="Print runs that cannot be compared, marked, instead of refusing them.")
+@click.option("--html", is_flag=True, help="One self-contained page: leaderboard, charts, galleries; pictures with --data-root.")
+@click.option("--figures", type=click.Path(path_type=Path), metavar="DIR", help="PDF and PNG figures as well; grids with --data-root.")
+@click.option("--width", type=click.Choice(["single", "double"]), default="single", show_default=True, help="Of figures: a paper's column or page.")
+@click.option("--count", type=click.IntRange(1, 200), default=8, show_default=True, help="Samples of each kind in galleries.")
+@data_options
 @click.option("--write", type=click.Path(path_type=Path), metavar="FILE", help="To a file instead of standard output.")
 def command(output: Path, style: str, write: Path | None, layout: str | None, **given: Any) -> int:  # noqa: ANN401 - options
     """A table over finished runs: a row is a model, a column one dataset:split and one metric@protocol.
@@ -54,6 +60,8 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
       ldznet-bench report --layout ldznet-table1 --ci --latex --write table1.tex
       ldznet-bench report --datasets phrasecut:test --protocol clipseg@1 --metrics miou,iou_fg,ap --published
       ldznet-bench report --by size --where 'n_instances=1' --csv
+      ldznet-bench report --ci --html --data-root RELEASES --write report.html
+      ldznet-bench report --figures figures --data-root RELEASES
     """
     from ldznet_bench.atomic import write_bytes
     from ldznet_bench.reports.runs import choose, find_runs
@@ -63,7 +71,19 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
     chosen = choose(found, **{key: options.names(given[key]) for key in ("models", "datasets", "protocols")})
     if unfinished:
         click.echo(f"{len(unfinished)} runs are unfinished and left out: {', '.join(str(path) for path in unfinished[:3])}", err=True)
-    text = emitter(style)(_table(chosen, layout, _options(given)))
+    table = _table(chosen, layout, _options(given))
+    datasets = _datasets(chosen, given) if given["html"] or given["figures"] else {}
+    if given["figures"] is not None:
+        from ldznet_bench.reports.figures import write_figures
+
+        for file in write_figures(given["figures"], chosen, datasets, width=given["width"], rows=min(given["count"], 6)):
+            click.echo(str(file), err=True)
+    if given["html"]:
+        from ldznet_bench.reports.html import report
+
+        text = report(table, chosen, datasets, title=given["caption"] or "ldznet_bench report", count=given["count"])
+    else:
+        text = emitter(style)(table)
     if write is None:
         click.echo(text, nl=False)
     else:
@@ -76,6 +96,13 @@ def _table(runs: list[Run], layout: str | None, chosen: Options) -> Any:  # noqa
     from ldznet_bench.reports.table import make_table
 
     return make_table(runs, chosen) if layout is None else lay_out(load_layout(layout), runs, chosen)
+
+
+def _datasets(runs: list[Run], given: dict[str, Any]) -> dict[str, Any]:
+    """The prepared sets behind the runs, where the user says where releases are, and the bundled ones always."""
+    mini = {run.dataset for run in runs if run.about.get("data", {}).get("mini")}
+    names = sorted({run.dataset for run in runs} if given["data_root"] is not None else mini)
+    return dict(zip(names, open_datasets(names, given, quiet=True), strict=True))
 
 
 def _options(given: dict[str, Any]) -> Options:

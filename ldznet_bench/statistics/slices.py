@@ -20,6 +20,8 @@ import pyarrow as pa
 from ldznet_bench.errors import BenchError, unknown_name
 
 COLUMNS = ("phrase", "width", "height", "n_instances", "category", "coco_id", "tags", "flags", "gt_area", "image_id")
+INSTANCES = (("n_instances<=1", "1 instance"), ("n_instances>=2 and n_instances<=4", "2-4 instances"), ("n_instances>=5", "5+ instances"))
+WORDS = (("words<=1", "1 word"), ("words=2", "2 words"), ("words>=3 and words<=4", "3-4 words"), ("words>=5", "5+ words"))
 SIZES = (("size<0.02", "small"), ("size>=0.02 and size<=0.2", "mid"), ("size>0.2", "large"))
 
 BoolArray = npt.NDArray[np.bool_]
@@ -83,9 +85,9 @@ class Slices:
         if what == "size":
             return [(name, self.where(expression)) for expression, name in SIZES]
         if what == "n_instances":
-            return [(name, self.where(name)) for name in ("n_instances=1", "n_instances>=2 and n_instances<=4", "n_instances>=5")]
+            return [(name, self.where(expression)) for expression, name in INSTANCES]
         if what == "words":
-            return [(name, self.where(name)) for name in ("words=1", "words=2", "words>=3 and words<=4", "words>=5")]
+            return [(name, self.where(expression)) for expression, name in WORDS]
         if what == "category":
             names = sorted({name for name in self._table.column("category").to_pylist() if name is not None})
             return [(name, self._text("category", "=", name)) for name in names]
