@@ -37,8 +37,8 @@ dialog h4 { margin: 0; font-size: 1.1rem; overflow-wrap: anywhere; }
 
 SCRIPT = """
 'use strict';
-const board = document.getElementById('board');
-if (board) {
+for (const board of document.querySelectorAll('table[id^=board]')) {
+  const suffix = board.id.slice('board'.length);
   const body = board.tBodies[0];
   const heads = [...board.tHead.rows[0].cells];
   const text = (row, at) => row.cells[at].textContent;
@@ -56,7 +56,7 @@ if (board) {
     head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
     body.append(...[...body.rows].sort(order(at, down)));
   }));
-  const filter = document.getElementById('filter');
+  const filter = document.getElementById('filter' + suffix);
   filter.addEventListener('input', () => {
     const wanted = filter.value.toLowerCase().split(/\\s+/).filter(Boolean);
     let left = 0;
@@ -64,7 +64,7 @@ if (board) {
       row.hidden = !wanted.every(word => text(row, 0).toLowerCase().includes(word));
       left += !row.hidden;
     }
-    document.getElementById('matches').textContent = wanted.length ? left + ' of ' + body.rows.length + ' rows' : '';
+    document.getElementById('matches' + suffix).textContent = wanted.length ? left + ' of ' + body.rows.length + ' rows' : '';
   });
 }
 for (const card of document.querySelectorAll('[data-dialog]')) {
