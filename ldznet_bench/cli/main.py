@@ -27,6 +27,8 @@ VERBS = {
     "compare": "Is one model better than another, or is it chance?",
     "power": "The smallest difference that a split can show.",
     "check-reproduction": "A run against the published numbers of its model.",
+    "leaderboard": "A folder of runs that anybody can check again.",
+    "export": "A run in the forms of others.",
     "analyse": "Kinds of mistakes, calibration, and what the threshold is worth.",
     "audit": "Leakage: what a model has seen, and what that is worth.",
     "diff": "Samples that two runs of one cell counted differently.",
