@@ -64,8 +64,8 @@ def test_rgbnet_from_scratch_is_a_variant_of_its_own(weights: Path) -> None:
     assert load_model("rgbnet/full-scratch", weights=chosen, home=weights / "home").name == "rgbnet/full-scratch+paper-deterministic"
 
 
-def test_missing_stable_diffusion_says_where_it_is_published(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"--weights sd=DIR.*CompVis/stable-diffusion-v1-4"):
+def test_missing_stable_diffusion_says_how_it_is_fetched(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"--weights sd=DIR.*`ldznet-bench download ldznet` fetches it"):
         load_model("ldznet", weights={"ldznet": weights / "ldznet"}, home=tmp_path)
 
 
