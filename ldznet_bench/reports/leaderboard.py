@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ldznet_bench.atomic import replacing, write_bytes
+from ldznet_bench.atomic import replacing, write_bytes, write_json
 from ldznet_bench.errors import RunError
 from ldznet_bench.records import SCHEMA
 from ldznet_bench.reports.html import leaderboard as html_table
@@ -28,6 +27,8 @@ from ldznet_bench.statistics.slices import COLUMNS, Slices
 
 ENTRIES = "entries"
 _DROPPED = ("pred_rle", "score_map")
+# Of what a run says about its making: host and command name machines and folders of whoever made it, which are nobody's business.
+_PUBLIC = ("commit", "dirty", "finished", "limit", "packages", "python", "shards", "started", "threads")
 
 
 def add(run: Run, board: Path) -> Path:
@@ -52,9 +53,9 @@ def add(run: Run, board: Path) -> Path:
         for batch in read_batches(run.path, SCHEMA.names):
             columns = [pa.nulls(batch.num_rows, field.type) if field.name in _DROPPED else batch.column(field.name) for field in SCHEMA]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
-    for name in ("summary.json", "run.json"):  # run.json last: an entry without it does not count
-        with replacing(entry / name) as temporary:
-            shutil.copyfile(run.path / name, temporary)
+    provenance = {key: value for key, value in run.about.get("provenance", {}).items() if key in _PUBLIC}
+    write_json(entry / "summary.json", run.summary)
+    write_json(entry / "run.json", {**run.about, "provenance": provenance})  # last: an entry without it does not count
     return entry
 
 

@@ -45,6 +45,16 @@ def test_an_honest_run_enters_and_stays_checkable(tmp_path: Path) -> None:
     assert [item.summary for item in check_all(tmp_path / "board")] == [run.summary]
 
 
+def test_an_entry_does_not_say_where_it_was_made(tmp_path: Path) -> None:
+    run = edit(
+        honest(write_run(tmp_path / "runs", "a", n_images=5)),
+        "run.json",
+        lambda about: about["provenance"].update(host="secret", command=["/home/me"]),
+    )
+    stored = json.loads((add(run, tmp_path / "board") / "run.json").read_text())["provenance"]
+    assert not {"host", "command"} & set(stored) and stored["dirty"] is False
+
+
 def test_adding_twice_changes_nothing(tmp_path: Path) -> None:
     run = honest(write_run(tmp_path / "runs", "a", n_images=6))
     entry = add(run, tmp_path / "board")
