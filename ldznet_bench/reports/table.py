@@ -280,11 +280,11 @@ def notes_for(runs: Sequence[Run], rows: Sequence[Row], options: Options) -> tup
 
 
 def ranked(table: Table, column: Column) -> dict[int, int]:
-    """Which rows (by position) are best (1) and second (2) in a column, as printed; only comparable ones, and none where one stands alone."""
+    """Which rows (by position) are best (1) and second (2) in a column, as printed; only comparable ones above 0, and none where one stands alone."""
     shown = {
         index: round(100 * value.score, table.decimals)
         for index, row in enumerate(table.rows)
-        if (value := row.values.get(column)) is not None and value.comparable and value.score is not None
+        if (value := row.values.get(column)) is not None and value.comparable and value.score
     }
     order = sorted(set(shown.values()), reverse=True)[:2] if len(shown) > 1 else []
     return {index: order.index(score) + 1 for index, score in shown.items() if score in order}

@@ -114,6 +114,12 @@ def test_the_verbs_add_check_and_build(tmp_path: Path) -> None:
     assert "a&lt;b&gt;|x" in page and "a<b>" not in page
 
 
+def test_the_committed_leaderboard_follows_from_its_records() -> None:
+    from ldznet_bench.share import shared
+
+    assert check_all(shared("results") / "leaderboard")
+
+
 def test_no_leaderboard_is_explained(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="leaderboard add"):
         entries(tmp_path / "nowhere")
