@@ -61,6 +61,6 @@ def _about(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(path / "records.parquet") as file:
+    with pq.ParquetFile((path / "records.parquet").absolute()) as file:  # see `RunFolder.records`
         for batch in file.iter_batches(columns=["sample_id", *_COUNTS]):
             yield from batch.to_pylist()

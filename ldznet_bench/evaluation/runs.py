@@ -141,7 +141,8 @@ class RunFolder:
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The records, in dataset order, some hundred at a time."""
-        with pq.ParquetFile(self.path / "records.parquet") as file:
+        # pyarrow takes a relative path for a URI when its first part holds a colon, as dataset names do: where RUNS is the current folder.
+        with pq.ParquetFile((self.path / "records.parquet").absolute()) as file:
             yield from file.iter_batches(batch_size=_ROWS_READ, columns=columns)
 
 

@@ -11,6 +11,7 @@ from fake import Bar, FakeDataset, content, make_cell
 
 from ldznet_bench.errors import BenchError, DataError, RunError
 from ldznet_bench.evaluation import loop
+from ldznet_bench.evaluation.agreement import differences
 from ldznet_bench.evaluation.runs import RunFolder
 from ldznet_bench.evaluation.sharding import Shard
 from ldznet_bench.models.load import load_model
@@ -152,6 +153,15 @@ def test_run_json_tells_what_was_done(tmp_path):
     assert about["identity"]["protocol_digest"] == PROTOCOLS["native@1"].digest()
     assert set(about["identity"]["versions"]) == {"Pillow", "scikit-image", "pycocotools"}
     assert {"commit", "dirty", "host", "limit", "started", "finished", "command"} <= set(about["provenance"])
+
+
+@pytest.mark.parametrize("output", [".", "s3:runs"])
+def test_runs_may_lie_where_their_path_looks_like_a_uri(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    cell = make_cell(Path(), load_model("box"), dataset=FakeDataset(images=2))
+    cell = dataclasses.replace(cell, settings=dataclasses.replace(cell.settings, output=Path(output)))
+    assert cell.run(Bar)
+    assert differences(cell.folder.path, cell.folder.path) == []
 
 
 def test_slices_are_scored_apart(tmp_path):
