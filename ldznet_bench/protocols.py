@@ -121,6 +121,11 @@ class Protocol:
         return f"{self.name}@{self.version}"
 
     @property
+    def scores_no_target(self) -> bool:
+        """Whether a sample that is annotated as having no target has a rule: evaluators that score empty on empty 0 would call every answer wrong."""
+        return self.empty_iou == 1
+
+    @property
     def headline(self) -> str:
         """The metric that a table shows when none is asked for."""
         return self.metrics[0]
@@ -252,6 +257,23 @@ PROTOCOLS: dict[str, Protocol] = {
             drop_empty_boxes=False,
             strict_precision=False,
             metrics=("miou", "oiou", "dice", *_at("pr"), "ap"),
+        ),
+        dataclasses.replace(
+            _REFER,
+            name="lisa",
+            source="LISA train_ds.py validate (dvlab-research/LISA 2261509)",
+            summary="native size, pycocotools union, p > 0.5, gIoU (mean) and cIoU (summed) over samples, empty on empty scores 1",
+            empty_iou=1,
+            metrics=("giou", "ciou"),
+        ),
+        dataclasses.replace(
+            _REFER,
+            name="gres",
+            source="ReLA gres_model/evaluation/refer_evaluation.py (henghuiding/ReLA), the evaluator of gRefCOCO",
+            summary="native size, pycocotools union, p > 0.5, gIoU (a right no-target scores 1, a false alarm 0), cIoU (a false alarm's area "
+            "joins the union), N-acc and T-acc; a prediction is empty where no pixel is positive",
+            empty_iou=1,
+            metrics=("giou", "ciou", "n_acc", "t_acc"),
         ),
     )
 }

@@ -31,6 +31,7 @@ SAMPLES = pa.schema(
         pa.field("height", pa.int32()),  # of the annotation canvas
         pa.field("width", pa.int32()),
         pa.field("instance_parts", pa.list_(pa.int32())),  # parts of each instance
+        pa.field("ignore_parts", pa.int32()),  # parts to ignore, which follow those of the instances
         pa.field("part_points", pa.list_(pa.int32())),  # vertices of each part; -1 for a run-length code, which takes the next of `rle_*`
         pa.field("xy", pa.list_(pa.float64())),  # x, y of every vertex of every polygon
         pa.field("rle_height", pa.list_(pa.int32())),
@@ -68,7 +69,7 @@ def sample_table(rows: Sequence[tuple[int, Sample]]) -> pa.Table:
     """A table of `SAMPLES` from (image row, sample) pairs."""
     samples = [sample for _, sample in rows]
     geometries = [sample.geometry for sample in samples]
-    parts = [geometry.parts for geometry in geometries]
+    parts = [geometry.parts + geometry.ignore for geometry in geometries]
     codes = [[part for part in each if isinstance(part, Rle)] for each in parts]
     columns = [
         pa.array([sample.sample_id for sample in samples], pa.string()),
@@ -82,6 +83,7 @@ def sample_table(rows: Sequence[tuple[int, Sample]]) -> pa.Table:
         pa.array([geometry.height for geometry in geometries], pa.int32()),
         pa.array([geometry.width for geometry in geometries], pa.int32()),
         pa.array([[len(instance) for instance in geometry.instances] for geometry in geometries], pa.list_(pa.int32())),
+        pa.array([len(geometry.ignore) for geometry in geometries], pa.int32()),
         pa.array([[_points(part) for part in each] for each in parts], pa.list_(pa.int32())),
         _coordinates(parts),
         pa.array([[code.height for code in each] for each in codes], pa.list_(pa.int32())),
@@ -179,7 +181,7 @@ class SampleBatch:
         for count in self.instance_parts[row].tolist():
             start, end = end, end + count
             instances.append(tuple(parts[start:end]))
-        return Geometry(int(self.height[row]), int(self.width[row]), tuple(instances))
+        return Geometry(int(self.height[row]), int(self.width[row]), tuple(instances), tuple(parts[end:]))
 
     def _codes(self, row: int) -> list[Rle]:
         heights = self.column["rle_height"][row].as_py()

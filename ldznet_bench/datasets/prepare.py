@@ -33,7 +33,7 @@ from ldznet_bench.errors import DataError
 from ldznet_bench.masks.geometry import Geometry
 from ldznet_bench.masks.rasterise import polygon_oddities
 
-STORE_VERSION = 1  # grows when the layout of a prepared set changes
+STORE_VERSION = 2  # grows when the layout of a prepared set changes
 _BATCH = 512  # samples per record batch: 1 MB of PhraseCut
 _TEMPORARY = ".making-"
 

@@ -57,6 +57,11 @@ class Sample:
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     tags: tuple[str, ...] = ()
 
+    @property
+    def no_target(self) -> bool:
+        """Whether the source says that nothing on the image answers to the phrase."""
+        return not self.geometry.instances
+
 
 @dataclass(frozen=True, slots=True)
 class ImageGroup:

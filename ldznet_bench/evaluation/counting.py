@@ -49,6 +49,8 @@ def make_record(
     height, width = target.mask.shape
     on_canvas = resize(scores, (height, width), protocol.score_resize)
     predicted, (hist_fg, hist_bg) = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
+    if target.valid is not None:
+        predicted = predicted & target.valid
     overlap = counts.overlap(predicted, target.mask)
     return Record(
         sample_id=sample.sample_id,
@@ -83,11 +85,16 @@ def _count(
 ) -> tuple[npt.NDArray[np.bool_], tuple[Any, Any]]:
     if isinstance(scores, np.ndarray) or scores.device.type == "cpu":
         array = np.asarray(scores)
-        return counts.binarise(array, threshold), (None, None) if grid is None else counts.histograms(array, target.mask, grid)
+        return counts.binarise(array, threshold), (None, None) if grid is None else counts.histograms(*_counted(array, target), grid)
     from ldznet_bench.metrics import torch_counts
 
-    found = (None, None) if grid is None else torch_counts.histograms(scores, target.mask, grid)
+    found = (None, None) if grid is None else torch_counts.histograms(*_counted(scores, target), grid)
     return torch_counts.binarise(scores, threshold).cpu().numpy(), found
+
+
+def _counted(scores: Any, target: Target) -> tuple[Any, npt.NDArray[np.bool_]]:  # noqa: ANN401 - an array or a tensor
+    """Scores and truth of the pixels that count: as they are, or (n,) each where some are ignored."""
+    return (scores, target.mask) if target.valid is None else (scores[target.valid], target.mask[target.valid])
 
 
 def _quantised_png(scores: Any) -> bytes:  # noqa: ANN401 - an array or a tensor

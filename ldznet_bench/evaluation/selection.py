@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldznet_bench.datasets.sample import ImageGroup, Sample
+from ldznet_bench.errors import DataError
 from ldznet_bench.masks.geometry import Geometry, Polygon
-from ldznet_bench.protocols import Protocol
+from ldznet_bench.protocols import PROTOCOLS, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +39,39 @@ def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, lim
         limit: keep that many samples: the same share of every stratum (instances: 1, 2-4, 5+; polygon area against the image: < 2 %, mid,
             > 20 %), within it those with the smallest sha256 of their id. None keeps all.
         skip: sample ids that are left out because they have no prediction.
+
+    Raises:
+        DataError: a sample has no target and the protocol has no rule for such; protocol and sample are named.
     """
     kept: list[tuple[str, int, tuple[int, int]]] = []
     excluded = 0
+    none: list[str] = []
     banned = set(protocol.excluded_images) if family == "phrasecut" else set()
     for group in groups:
         for sample in group.samples:
             if sample.image_id in banned or (protocol.drop_empty_boxes and _empty_boxes(sample)):
                 excluded += 1
-            elif sample.sample_id not in skip:
+                continue
+            if sample.no_target and not protocol.scores_no_target:
+                none.append(sample.sample_id)
+            if sample.sample_id not in skip:
                 kept.append((sample.sample_id, group.index, (0, 0) if limit is None else _stratum(sample)))
+    if none:
+        raise _no_rule(protocol, none)
     if limit is not None and limit < len(kept):
         chosen = _stratified([(ident, stratum) for ident, _, stratum in kept], limit)
         kept = [item for item in kept if item[0] in chosen]
     groups_kept = sorted({index for _, index, _ in kept})
     return Selection(tuple(ident for ident, _, _ in kept), tuple(groups_kept), excluded)
+
+
+def _no_rule(protocol: Protocol, none: list[str]) -> DataError:
+    able = ", ".join(other.full_name for other in PROTOCOLS.values() if other.scores_no_target)
+    return DataError(
+        f"{protocol.full_name} has no rule for samples without target: it scores an empty answer on an empty truth 0, so every answer would be wrong "
+        f"({len(none)} such samples, the first is {none[0]!r}).",
+        f"Protocols that score them: {able}.",
+    )
 
 
 def _empty_boxes(sample: Sample) -> bool:

@@ -34,10 +34,12 @@ class Target:
     Attributes:
         mask: bool (H, W), the union of the instances (or what the protocol's rasteriser makes of all parts together).
         instances: bool (H, W) each.
+        valid: bool (H, W), False where the source says to ignore; None where it says so nowhere.
     """
 
     mask: Mask
     instances: tuple[Mask, ...]
+    valid: Mask | None = None
 
 
 def mask_versions() -> dict[str, str]:
@@ -61,11 +63,17 @@ def make_target(geometry: Geometry, protocol: Protocol, size: tuple[int, int] | 
         mask = rasterise(geometry.parts, height, width, protocol.rasteriser)
     else:
         mask = np.logical_or.reduce(instances) if instances else np.zeros((height, width), bool)
-    if protocol.canvas is None:
-        return Target(mask, instances)
-    resize = nearest_pil if protocol.truth_resize == "nearest-pil" else nearest_floor
-    resized = tuple(resize(instance, protocol.canvas, protocol.canvas) for instance in instances)
-    return Target(resized[0] if len(instances) == 1 else resize(mask, protocol.canvas, protocol.canvas), resized)
+    valid = ~rasterise(geometry.ignore, height, width, protocol.rasteriser) if geometry.ignore else None
+    if protocol.canvas is not None:
+        side = protocol.canvas
+        resize = nearest_pil if protocol.truth_resize == "nearest-pil" else nearest_floor
+        resized = tuple(resize(instance, side, side) for instance in instances)
+        mask = resized[0] if len(instances) == 1 else resize(mask, side, side)
+        instances, valid = resized, None if valid is None else resize(valid, side, side)
+    if valid is not None:
+        instances = tuple(instance & valid for instance in instances)
+        mask = mask & valid
+    return Target(mask, instances, valid)
 
 
 class TargetCache:
@@ -95,7 +103,9 @@ class TargetCache:
             self._writer = self._stack.enter_context(_writing(path))
 
     def get(self, sample_id: str, geometry: Geometry) -> Target:
-        """The target of a sample; drawn where the cache has none."""
+        """The target of a sample; drawn where the cache has none. Those with pixels to ignore or without target are drawn each time."""
+        if geometry.ignore or not geometry.instances:
+            return make_target(geometry, self._protocol)
         found = None if self._reader is None else self._reader.execute("SELECT masks FROM targets WHERE sample = ?", (sample_id,)).fetchone()
         if found is not None:
             masks = _unpack_all(found[0])

@@ -47,12 +47,14 @@ class Geometry:
     Attributes:
         height: rows of the annotation canvas, which is what the annotation says and may contradict the image file.
         width: columns of the annotation canvas.
-        instances: one tuple of parts per annotated instance; a part is a polygon or an RLE.
+        instances: one tuple of parts per annotated instance; a part is a polygon or an RLE. None at all: the phrase has no target here.
+        ignore: parts whose pixels count neither as truth nor as prediction, under every protocol; most sources have none.
     """
 
     height: int
     width: int
     instances: tuple[Instance, ...]
+    ignore: Instance = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -61,17 +63,20 @@ class Geometry:
 
     def to_json(self) -> dict[str, Any]:
         """The canonical JSON form, which the dataset fingerprint hashes: floats stay floats, so 10 and 10.0 agree."""
-        return {
+        value: dict[str, Any] = {
             "size": [self.height, self.width],
             "instances": [[_part_to_json(part) for part in instance] for instance in self.instances],
         }
+        if self.ignore:
+            value["ignore"] = [_part_to_json(part) for part in self.ignore]
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
         height, width = value["size"]
         instances = tuple(tuple(_part_from_json(part) for part in instance) for instance in value["instances"])
-        return cls(int(height), int(width), instances)
+        return cls(int(height), int(width), instances, tuple(_part_from_json(part) for part in value.get("ignore", ())))
 
 
 def polygon(flat: Sequence[float] | npt.NDArray[Any]) -> Polygon:

@@ -145,6 +145,9 @@ class Accumulator:
         self.iou = ExactMean()
         self.dice = ExactMean()
         self.passes = dict.fromkeys(_LEVELS, 0)
+        self.no_target = 0
+        self.right_no_target = 0
+        self.answered = 0
         self.pooled: tuple[Int64Array, Int64Array] | None = None
         self.curve: ExactMean | None = None
         self._above = self._bins_above(protocol.threshold if threshold is None else threshold)
@@ -167,6 +170,10 @@ class Accumulator:
         self.union += int(columns.union.sum())
         self.iou.add(iou)
         self.dice.add(sample_dice(columns, protocol))
+        none, empty = columns.gt_area == 0, columns.pred_area == 0
+        self.no_target += int(np.count_nonzero(none))
+        self.right_no_target += int(np.count_nonzero(none & empty))
+        self.answered += int(np.count_nonzero(~none & ~empty))
         for level in _LEVELS:
             # A ratio of integers of under 2**50 is never so near to a level that rounding could put it on the other side.
             above = iou > level / 100 if protocol.strict_precision else iou >= level / 100
@@ -304,6 +311,17 @@ def _steps(acc: Accumulator, counts: Counts) -> float | None:
     return None if acc.pooled is None else step_ap(*acc.pooled)
 
 
+def _no_target_accuracy(acc: Accumulator) -> float | None:
+    """N-acc of gRefCOCO: of the samples without target, those whose prediction is empty; None where there are none."""
+    return acc.right_no_target / acc.no_target if acc.no_target else None
+
+
+def _target_accuracy(acc: Accumulator) -> float | None:
+    """T-acc of gRefCOCO: of the samples with a target, those whose prediction is not empty; None where a split has no sample of either kind."""
+    targets = acc.n - acc.no_target
+    return acc.answered / targets if targets and acc.no_target else None
+
+
 def _share(level: int) -> Callable[[Accumulator], float]:
     return lambda acc: acc.passes[level] / acc.n
 
@@ -318,6 +336,8 @@ _METRICS: dict[str, Callable[[Accumulator], float | None]] = {
     **{name: lambda acc, find=find: find(acc)[1] for name, find in _BEST.items()},  # type: ignore[misc]
     "ap": _average_precision,
     "dice": _mean_dice,
+    "n_acc": _no_target_accuracy,
+    "t_acc": _target_accuracy,
     **{f"{prefix}{level}": _share(level) for prefix in ("pr", "acc") for level in _LEVELS},
 }
 

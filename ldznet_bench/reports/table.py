@@ -10,7 +10,17 @@ from ldznet_bench.protocols import PROTOCOLS
 from ldznet_bench.reports.rules import MARKS, MEANING, mixed, refuse, refuse_mixed, stamps
 from ldznet_bench.reports.runs import Run
 
-_TITLES = {"miou": "mIoU", "iou_fg": "IoU_FG", "oiou": "oIoU", "giou": "gIoU", "ciou": "cIoU", "ap": "AP", "dice": "Dice"}
+_TITLES = {
+    "miou": "mIoU",
+    "iou_fg": "IoU_FG",
+    "oiou": "oIoU",
+    "giou": "gIoU",
+    "ciou": "cIoU",
+    "ap": "AP",
+    "dice": "Dice",
+    "n_acc": "N-acc",
+    "t_acc": "T-acc",
+}
 
 
 @dataclass(frozen=True, order=True)

@@ -103,6 +103,15 @@ def _share(counts: Columns, protocol: Protocol, metric: str) -> tuple[Float64Arr
     return _mean((iou > level if protocol.strict_precision else iou >= level).astype(np.float64))
 
 
+def _answers(counts: Columns, protocol: Protocol, metric: str) -> tuple[Float64Array, Value]:
+    """N-acc and T-acc: right answers and samples, of those without and of those with a target."""
+    none = counts.gt_area == 0
+    asked = none if metric == "n_acc" else ~none
+    right = asked & ((counts.pred_area == 0) == none)
+    columns = np.column_stack([right, asked, none]).astype(np.float64)
+    return columns, lambda sums: np.where(sums[:, 2] > 0, _divide(sums[:, 0], sums[:, 1]), np.nan)
+
+
 def _overall(counts: Columns, protocol: Protocol, metric: str) -> tuple[Float64Array, Value]:
     columns = np.column_stack([counts.intersection, counts.union]).astype(np.float64)
     return columns, lambda sums: _divide(sums[:, 0], sums[:, 1] + protocol.smoothing)
@@ -186,5 +195,6 @@ _MAKERS: dict[str, Callable[[Columns, Protocol, str], tuple[Float64Array, Value]
     "iou_fg_best": _best_overall,
     "ap": _average_precision,
     "dice": _mean_dice,
+    **dict.fromkeys(("n_acc", "t_acc"), _answers),
     **{f"{prefix}{level}": _share for prefix in ("pr", "acc") for level in (50, 60, 70, 80, 90)},
 }
