@@ -24,6 +24,8 @@ def download_refusal(target: Target, refusals: Sequence[Refusal]) -> DownloadErr
         lines += [f"    {mirror.label}: {reason}" for mirror, reason in refusal.reasons]
     if len(refusals) > _SHOWN:
         lines.append(f"  … and {len(refusals) - _SHOWN} more")
+    if target.files.accept:
+        lines += ["", f"First: {target.files.accept}"]
     lines += ["", "By hand:"]
     for number, refusal in enumerate(told[:_SHOWN], 1):
         lines.append(f"  {number}. {_by_hand(target, refusal.job.spec)}")

@@ -108,7 +108,8 @@ def find_targets(names: Sequence[str], cards: Sequence[Path] = ()) -> list[Targe
     """What a list of names stands for, each thing once.
 
     Args:
-        names: ``phrasecut:test``, ``refcoco`` (every split of its default partition), ``clipseg``, ``clipseg:rd16``.
+        names: ``phrasecut:test``, ``refcoco`` (every split of its default partition), ``clipseg``, ``clipseg:rd16``, ``owlv2/sam2`` (the parts that
+            this variant needs).
         cards: the user's own cards (``--card``), each for the dataset family or model that it names.
 
     Raises:
@@ -178,12 +179,15 @@ def _weights_targets(name: str, override: Path | None) -> list[WeightsTarget]:
     from ldznet_bench.models.card import model_card
 
     family, colon, source = name.partition(":")
-    family = family.partition("/")[0]
+    family, slash, variant = family.partition("/")
     card = model_card(family, override)
+    if slash and variant not in card.variants:
+        raise unknown_name(f"variant of {family}", variant, card.variants)
+    wanted = card.variants[variant].parts if slash else tuple(card.parts)
     found = [
         WeightsTarget(family, part, one.id, one.licence, one.download)
-        for part, about in card.parts.items()
-        for one in about.sources
+        for part in wanted
+        for one in card.parts[part].sources
         if one.download is not None
     ]
     if not found:

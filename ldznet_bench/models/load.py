@@ -186,6 +186,10 @@ def pick_variant(card: ModelCard, variant: str | None, *, mini_dataset: bool) ->
             raise BenchError(f"{card.name} has no variants, {variant!r} was asked for.", f"Write {card.name}.")
         return None
     chosen = variant or ("mini" if mini_dataset else "full")
+    if variant is None and not {"mini", "full"} & set(card.variants):
+        raise BenchError(
+            f"{card.name} has no default variant.", f"Ask for one by name: {', '.join(f'{card.name}/{name}' for name in card.variants)}."
+        )
     if chosen not in card.variants:
         raise unknown_name(f"variant of {card.name}", chosen, card.variants)
     missing = card.variants[chosen].missing
@@ -235,7 +239,8 @@ def _locate(card: ModelCard, name: ModelName, weights: Mapping[str, Path], home:
     if reason:
         part = card.parts[_absent(card, name, weights, home)[0]]
         if any(source.download for source in part.sources):
-            hint = f" `ldznet-bench download {card.name}` fetches it, too."
+            several = len({variant.parts for variant in card.variants.values() if not variant.missing}) > 1
+            hint = f" `ldznet-bench download {replace(name, recipe=None) if several else card.name}` fetches it, too."
         else:
             hint = " Published as " + ", ".join(f"{source.ref} ({source.kind})" for source in part.sources) + "." if part.sources else ""
         raise WeightsError(f"{name} {reason}.", f"Expected there: {part.what}, with {part.files}.{hint}")

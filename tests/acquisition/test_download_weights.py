@@ -47,7 +47,7 @@ def test_clipseg_is_downloaded_and_runs_without_a_socket(bench: Bench, clipseg: 
     assert json.loads(out)["runs"][0]["model"].startswith("clipseg/full")
 
 
-@pytest.mark.parametrize("model", ["clipseg", "ldznet", "ldm-attention"])
+@pytest.mark.parametrize("model", ["clipseg", "ldznet", "ldm-attention", "sam3"])
 def test_every_source_of_every_part_arrives_in_its_folder(bench: Bench, hosts: Hosts, tmp_path: Path, model: str) -> None:
     from ldznet_bench.models.card import model_card
 
@@ -99,3 +99,40 @@ def test_a_gated_repository_ends_in_a_recipe(bench: Bench, hosts: Hosts) -> None
     assert code == 2
     assert f"gated: accept the licence at https://huggingface.co/{REPO}, then log in with `hf auth login`" in err
     assert "ldznet-bench download clipseg:rd64-refined --from FOLDER" in err
+
+
+def test_sam3_without_a_login_says_where_to_ask_for_access_and_how_to_log_in(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:
+    hosts.hub.add("facebook/sam3", {"config.json": b"{}"}, gated=True)
+    code, out, _ = bench("download", "sam3", "--dry-run")
+    assert code == 0
+    assert "to accept by hand: Ask for access on https://huggingface.co/facebook/sam3" in out
+    code, _, err = bench("download", "sam3", "--quiet")
+    assert code == 2
+    assert "gated: accept the licence at https://huggingface.co/facebook/sam3, then log in with `hf auth login` (or set HF_TOKEN)" in err
+    assert "First: Ask for access on https://huggingface.co/facebook/sam3" in err
+    assert not list((tmp_path / "home").glob("weights/sam3/*.json"))
+    code, _, err = bench("run", "--models", "sam3/full", "--limit", "1", "--quiet")
+    assert code == 2
+    assert "`ldznet-bench download sam3` fetches it, too" in err
+
+
+def test_sam3_with_a_login_is_downloaded_and_runs_without_a_socket(
+    bench: Bench, hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from make_rivals import write_sam3
+
+    made = write_sam3(tmp_path / "made")
+    values = json.loads((made / "preprocessor_config.json").read_text())
+    files = {path.name: path.read_bytes() for path in made.iterdir() if path.name != "preprocessor_config.json"}
+    hosts.hub.add("facebook/sam3", {**files, "processor_config.json": json.dumps({"image_processor": values}).encode()}, gated=True)
+    monkeypatch.setenv("HF_TOKEN", hosts.hub.token)
+    download(bench, "sam3")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", refuse)
+        code, out, err = bench("run", "--models", "sam3/full+semantic,sam3/full+instances", "--limit", "3", "--json", "--quiet")
+    assert code == 0, err
+    assert [run["model"] for run in json.loads(out)["runs"]] == ["sam3/full+semantic", "sam3/full+instances"]
