@@ -81,6 +81,7 @@ def evaluate(
     micro_batch: int | None = None,
     keep_masks: bool = True,
     keep_maps: str = "none",
+    control: str | None = None,
     progress: MakeProgress | None = None,
 ) -> RunFolder:
     """Run a model over a dataset split under a protocol, or answer from the finished run.
@@ -100,6 +101,7 @@ def evaluate(
         micro_batch: pairs per network call.
         keep_masks: store predicted masks.
         keep_maps: ``none``, ``all`` or a number of score maps to store.
+        control: other words for the phrases, see `ldznet_bench.evaluation.controls.CONTROLS`; None takes the dataset's own.
         progress: from a title and a number of samples to something with ``update(n)``.
 
     Returns:
@@ -112,7 +114,14 @@ def evaluate(
     if isinstance(model, str):
         options: dict[str, Any] = {} if micro_batch is None else {"micro_batch": micro_batch}
         model = load_model(model, weights=weights, device=device, mini_dataset=data.mini, home=home_folder(home), **options)
-    settings: dict[str, Any] = {"limit": limit, "seed": seed, "keep_masks": keep_masks, "keep_maps": keep_maps, "batch": micro_batch}
+    settings: dict[str, Any] = {
+        "limit": limit,
+        "seed": seed,
+        "keep_masks": keep_masks,
+        "keep_maps": keep_maps,
+        "batch": micro_batch,
+        "control": control,
+    }
     return _run(make_cell(model, data, protocol, output=output, home=home, threshold_file=threshold_file, **settings), progress)
 
 

@@ -30,6 +30,7 @@ VERBS = {
     "leaderboard": "A folder of runs that anybody can check again.",
     "export": "A run in the forms of others.",
     "analyse": "Kinds of mistakes, calibration, and what the threshold is worth.",
+    "controls": "How much a model listens: its score under other words.",
     "audit": "Leakage: what a model has seen, and what that is worth.",
     "diff": "Samples that two runs of one cell counted differently.",
     "predict": "Segment one image by phrases.",

@@ -25,13 +25,18 @@ _ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "sha
 @options.together(data_options, options.weights, options.output, options.limit, options.seed, options.threshold_file)
 @options.together(options.device, options.precision, options.micro_batch, options.no_masks)
 @click.option("--keep-maps", default="none", show_default=True, metavar="none|N|all", help="Store that many score maps, quantised to 8 bits.")
+@click.option("--control", "controls", multiple=True, metavar="NAMES", help="Other words for the phrases: none,blank,shuffled … or all. See below.")
 @click.option("--shard", metavar="i/n", help="This process's part of the images. [default: RANK and WORLD_SIZE, else all]")
 @click.option("--dry-run", is_flag=True, help="Print the plan (cells, samples, what is finished and why not) and stop.")
 @options.together(options.as_json, options.quiet)
-def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - options
+def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple[str, ...], controls: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401
     """Run models over datasets and count: one cell per dataset, protocol and model.
 
     The same command continues after an interruption and skips what is finished. It ends in a table.
+
+    Controls tell how much a model listens: the same images and truths under other words, each a run of its own beside the plain one (`none`).
+    They are blank, shuffled (across images), shuffled-within (images), noun, word-order, upper, misspelt, template1 to template9; `templates` and
+    `all` are several. `ldznet-bench controls` makes the table and the figure.
 
     \b
     Examples:
@@ -39,12 +44,15 @@ def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple
       ldznet-bench run --models clipseg --weights clipseg=DIR --datasets phrasecut:test,refcoco:testA --data-root RELEASES
       ldznet-bench run --models noise --datasets phrasecut:test --protocol clipseg@1,phrasecut@1 --data-root RELEASES
       ldznet-bench run --models clipseg --datasets phrasecut:test --data-root RELEASES --limit 500 --dry-run
+      ldznet-bench run --models clipseg --datasets phrasecut:test --data-root RELEASES --control none,blank,shuffled
       torchrun --nproc-per-node 2 --no-python ldznet-bench run --models noise
     """
+    from ldznet_bench.evaluation.controls import parse_controls
     from ldznet_bench.evaluation.plan import Request
 
     quiet = given["quiet"] or given["as_json"]
     request = Request(
+        controls=tuple(parse_controls(options.names(controls))),
         models=options.names(models),
         datasets=open_datasets(options.names(datasets) or [DEFAULT_DATASET], given, quiet=quiet),
         protocols=options.names(protocols),
@@ -87,7 +95,7 @@ def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
             else:
                 waiting += 1
         except BenchError as error:
-            problems.append(f"{cell.segmenter.name} on {cell.dataset.name} under {cell.protocol.full_name}: {error}")
+            problems.append(f"{cell.model} on {cell.dataset.name} under {cell.protocol.full_name}: {error}")
             click.echo(f"Error: {problems[-1]}", err=True)
     if as_json:
         click.echo(dump_json({"runs": [_as_json(path) for path in finished], "waiting": waiting, "errors": problems}), nl=False)
@@ -101,7 +109,7 @@ def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
 def _run_cell(cell: Cell, *, quiet: bool) -> bool:
     from ldznet_bench.cli.progress import make_progress
 
-    state, name = cell.state(), f"{cell.segmenter.name} on {cell.dataset.name} under {cell.protocol.full_name}"
+    state, name = cell.state(), f"{cell.model} on {cell.dataset.name} under {cell.protocol.full_name}"
     if not quiet:
         if state == "complete":
             click.echo(f"{name}: finished before, not run again.", err=True)

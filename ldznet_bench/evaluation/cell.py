@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldznet_bench.datasets.sample import ImageGroup
+from ldznet_bench.datasets.sample import ImageGroup, Sample
 from ldznet_bench.errors import DataError, PredictionError, RunError
+from ldznet_bench.evaluation.controls import Controlled, control_phrases
 from ldznet_bench.evaluation.identity import Identity, Threshold
 from ldznet_bench.evaluation.loop import DEFAULT_BATCH, Loop, Progress
 from ldznet_bench.evaluation.predictions import Predictions
@@ -45,6 +46,7 @@ class Settings:
         keep_maps: ``none``, ``all``, or how many score maps are stored (those with the smallest sha256 of their id).
         shard: this process's part.
         cache: folder of the mask cache; None draws masks every time.
+        control: a phrase control (`ldznet_bench.evaluation.controls`); None tells the model what the dataset says.
     """
 
     output: Path = Path("runs")
@@ -56,6 +58,7 @@ class Settings:
     keep_maps: str = "none"
     shard: Shard = field(default_factory=Shard)
     cache: Path | None = None
+    control: str | None = None
 
     @property
     def content(self) -> str:
@@ -76,7 +79,22 @@ class Cell:
     def identity(self) -> Identity:
         """What decides the records."""
         data = self.dataset
-        return Identity.of(self.segmenter, data.name, data.fingerprint, self.protocol, self.threshold, self.settings.seed)
+        identity = Identity.of(self.segmenter, data.name, data.fingerprint, self.protocol, self.threshold, self.settings.seed)
+        control = self.settings.control
+        return identity if control is None else dataclasses.replace(identity, model=self.model, recipe={**identity.recipe, "control": control})
+
+    @property
+    def model(self) -> str:
+        """The segmenter's full name, with the control behind ``~`` where there is one."""
+        control = self.settings.control
+        return self.segmenter.name if control is None else f"{self.segmenter.name}~{control}"
+
+    @cached_property
+    def controlled(self) -> Controlled | None:
+        """What the model is told instead of the dataset's phrases; worked out over the whole split, whatever the limit."""
+        if self.settings.control is None:
+            return None
+        return control_phrases(self.settings.control, self.dataset.groups(), dataset=self.dataset.name, seed=self.settings.seed)
 
     @property
     def threshold(self) -> Threshold:
@@ -166,7 +184,7 @@ class Cell:
             follow_prediction_size=follow,
             flags=dict.fromkeys(self.missing, ("missing-prediction",)),
         )
-        progress = make_progress(f"{self.segmenter.name} on {self.dataset.name}", _share(len(selection.sample_ids), settings.shard))
+        progress = make_progress(f"{self.model} on {self.dataset.name}", _share(len(selection.sample_ids), settings.shard))
         try:
             with self.folder.open_journal(settings.shard) as journal:
                 loop.run(self._groups(mine), journal, done, settings.shard, progress)
@@ -177,7 +195,10 @@ class Cell:
     def _groups(self, indices: list[int]) -> Iterator[ImageGroup]:
         ids = set(self.selection.sample_ids)
         for group in self.dataset.groups(indices):
-            yield dataclasses.replace(group, samples=tuple(sample for sample in group.samples if sample.sample_id in ids))
+            yield dataclasses.replace(group, samples=tuple(self._told(sample) for sample in group.samples if sample.sample_id in ids))
+
+    def _told(self, sample: Sample) -> Sample:
+        return sample if self.controlled is None else dataclasses.replace(sample, phrase=self.controlled.phrases[sample.sample_id])
 
     def _finish(self) -> bool:
         with self.folder.locked("merge"):
@@ -201,7 +222,7 @@ class Cell:
         return {
             "dataset": self.dataset.name,
             "protocol": self.protocol.full_name,
-            "model": self.segmenter.name,
+            "model": self.model,
             **scores,
             "status": self.protocol.status,
             "threshold": dataclasses.asdict(threshold),
@@ -227,7 +248,7 @@ class Cell:
         return {
             "dataset": data.name,
             "protocol": self.protocol.full_name,
-            "model": self.segmenter.name,
+            "model": self.model,
             "identity_digest": self.identity.digest,
             "identity": self.identity.to_json(),
             "rules": dataclasses.asdict(self.protocol),
@@ -241,6 +262,7 @@ class Cell:
                 "absent_slices": list(data.absent_tags),
                 "excluded_by_protocol": self.selection.excluded,
                 "oddities": data.oddities(),
+                **({} if self.controlled is None else {"control": self.settings.control, "changed_phrases": self.controlled.changed}),
             },
             "provenance": {**provenance(), "limit": self.settings.limit, "shards": self.settings.shard.count, "finished": now()},
         }

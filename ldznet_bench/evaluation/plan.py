@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class Request:
     device: str = "cpu"
     precision: str = "fp32"
     micro_batch: int | None = None
+    controls: tuple[str | None, ...] = (None,)
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -65,8 +67,8 @@ class Request:
                 segmenter = load_model(model, mini_dataset=mini, **self._model_options())
                 for dataset in self.datasets:
                     if dataset.mini == mini:
-                        for protocol in self.protocols:
-                            yield make_cell(segmenter, dataset, protocol, shard=shard, **self._cell_options())
+                        for protocol, control in product(self.protocols, self.controls):
+                            yield make_cell(segmenter, dataset, protocol, shard=shard, control=control, **self._cell_options())
 
     def _model_options(self) -> dict[str, Any]:
         return {
@@ -90,7 +92,7 @@ def describe(cell: Cell) -> dict[str, Any]:
     return {
         "dataset": cell.dataset.name,
         "protocol": cell.protocol.full_name,
-        "model": cell.segmenter.name,
+        "model": cell.model,
         "samples": total,
         "done": done,
         "state": state,

@@ -27,6 +27,8 @@ from ldznet_bench.statistics.samples import Samples, read_samples
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ldznet_bench.reports.controls import Listener
+
 Width = Literal["single", "double"]
 WIDTHS: dict[Width, float] = {"single": 3.25, "double": 6.875}  # inches, of a column and of a page of CVPR's template
 _SIZES = np.geomspace(0.001, 1, 10)
@@ -63,6 +65,33 @@ def write_figures(folder: Path, runs: Sequence[Run], datasets: Mapping[str, Data
             figures["grid"] = _grid(samples, members, datasets[name], rows)
         files += [file for kind, figure in figures.items() if figure is not None for file in _save(figure, folder / f"{stem}-{kind}")]
     return files
+
+
+def draw_controls(found: Sequence[Listener], stem: Path) -> list[Path]:
+    """One figure of what words are worth: a group of bars per control, a bar per model, as high as the share of the plain score that is left.
+
+    Args:
+        found: at least one model; those whose plain score is 0 have no bars.
+        stem: path of the files without their suffix.
+
+    Returns:
+        A PDF and a PNG.
+
+    Raises:
+        BenchError: matplotlib is not installed, or a folder that cannot be written.
+    """
+    _require_matplotlib()
+    controls = list(dict.fromkeys(heard.control for item in found for heard in item.heard[1:]))
+    figure, axes = _new(WIDTHS["double"], 0.75 * WIDTHS["single"])
+    axis, width = axes[0][0], 0.8 / len(found)
+    for place, item in enumerate(found):
+        left = [(controls.index(heard.control), 100 * (1 - heard.lost)) for heard in item.heard[1:] if heard.lost is not None]
+        shift = (place - (len(found) - 1) / 2) * width
+        label = _plain(f"{item.model}, {item.dataset}")
+        axis.bar([at + shift for at, _ in left], [value for _, value in left], width, label=label, color=COLOURS[place % len(COLOURS)])
+    axis.axhline(100, color="black", linewidth=0.6)
+    axis.set_xticks(range(len(controls)), controls, rotation=30, ha="right")
+    return _save(_finish(figure, axis, "", "% of the plain score that is left"), stem)
 
 
 def _require_matplotlib() -> None:

@@ -81,6 +81,8 @@ def check(run: Run) -> None:
     if wrong:
         remedy = "Run the whole cell from a clean checkout on a whole release."
         raise RunError(f"{run.path} is {' and '.join(wrong)}: such runs stay out of leaderboards.", remedy)
+    if run.control is not None:
+        raise RunError(f"{run.path} was made under the phrase control {run.control}: such runs stay out of leaderboards.", "Add the plain run.")
     check_rules(run)
     identity = run.about.get("identity")
     if not isinstance(identity, dict) or _digest(identity) != run.summary.get("identity"):

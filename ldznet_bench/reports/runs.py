@@ -41,6 +41,12 @@ class Run:
         return str(self.summary["model"])
 
     @property
+    def control(self) -> str | None:
+        """The phrase control that it was made under; None for a plain run."""
+        found = self.about.get("data", {}).get("control")
+        return None if found is None else str(found)
+
+    @property
     def limited(self) -> bool:
         """Whether it covers a sample of the split only."""
         return self.summary.get("limit") is not None
@@ -74,8 +80,13 @@ def read_run(path: Path) -> Run:
 
 
 def choose(runs: Sequence[Run], *, models: Sequence[str] = (), datasets: Sequence[str] = (), protocols: Sequence[str] = ()) -> list[Run]:
-    """The runs whose names begin with one of the given ones; an empty list admits all. ``clipseg`` admits ``clipseg/full+hf``."""
+    """The runs whose names begin with one of the given ones; an empty list admits all. ``clipseg`` admits ``clipseg/full+hf``.
+
+    Runs under a phrase control are admitted by their full name only (``clipseg/full+hf~blank``): what a model does with other words is no row of a
+    comparison.
+    """
     wanted = ((models, "model", "/+"), (datasets, "dataset", ":-"), (protocols, "protocol", "@"))
+    runs = [run for run in runs if run.control is None or run.model in models]
     return [run for run in runs if all(not names or _named(getattr(run, key), names, cut) for names, key, cut in wanted)]
 
 
