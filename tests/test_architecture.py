@@ -18,6 +18,7 @@ SCHEMA = "ldznet_bench.acquisition.specs"
 # Each package, and the packages that it must not know.
 MUST_NOT_KNOW = {
     "masks": {"datasets", "metrics", "models", "evaluation", "statistics", "reports", "acquisition", "cli", "api"},
+    "minicut": {"datasets", "metrics", "models", "evaluation", "statistics", "reports", "acquisition", "training", "cli", "api"},
     "metrics": {"datasets", "models", "evaluation", "statistics", "reports", "acquisition", "cli", "api"},
     "models": {"metrics", "evaluation", "statistics", "reports", "cli", "api"},
     "datasets": {"metrics", "models", "evaluation", "statistics", "reports", "acquisition", "cli", "api"},
@@ -66,6 +67,7 @@ def loaded(statement: str) -> set[str]:
     "statement",
     [
         "import ldznet_bench.cli.main, ldznet_bench.cli.list, ldznet_bench.cli.info, ldznet_bench.cli.report",
+        "import ldznet_bench.minicut.generate",
         "import ldznet_bench.evaluation.plan, ldznet_bench.evaluation.predictions, ldznet_bench.datasets.load, ldznet_bench.datasets.store",
     ],
 )

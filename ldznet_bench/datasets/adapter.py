@@ -24,6 +24,7 @@ FORMATS = {
     "refer": "ldznet_bench.datasets.refer:Refer",
     "aigi": "ldznet_bench.datasets.aigi:Aigi",
     "folder": "ldznet_bench.datasets.folder:Folder",
+    "packed": "ldznet_bench.datasets.packed:Packed",
 }
 
 Progress = Callable[[str, int, int | None], None]
@@ -38,7 +39,7 @@ class Request:
         name: family, partition and split.
         card: the family's card.
         root: ``--data-root``: a release or a folder of releases; the folder itself for ``folder:`` and bundled sets. Read only.
-        home: ``--home``; an adapter may look there for side files, never write.
+        home: ``--home``; an adapter may look there for side files, and unpacks there what has no files of its own, nothing else.
         word_lists: PhraseCut's ``utils/subset.py`` or a JSON of its lists, where the user named one.
     """
 

@@ -36,6 +36,7 @@ class Split:
         refs: REFER referents.
         instances: annotated instances over all samples.
         older: superseded releases of this split.
+        fingerprint: of the split, where it can have one only; see `ldznet_bench.datasets.fingerprint`.
     """
 
     images: int | None = None
@@ -43,6 +44,7 @@ class Split:
     refs: int | None = None
     instances: int | None = None
     older: tuple[Release, ...] = ()
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)

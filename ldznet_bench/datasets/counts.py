@@ -24,8 +24,13 @@ class Found:
     instances: int
 
 
-def differences(expected: Split | None, found: Found) -> tuple[tuple[str, ...], str | None]:
+def differences(expected: Split | None, found: Found, fingerprint: str | None = None) -> tuple[tuple[str, ...], str | None]:
     """What differs from the card, in words, and which older release it is.
+
+    Args:
+        expected: what the card says.
+        found: what there is.
+        fingerprint: what there is; None where it is not known, so that it is not held against the card's.
 
     Returns:
         One sentence per difference, empty where there is none or the card expects nothing; and the older release whose counts these are.
@@ -37,7 +42,10 @@ def differences(expected: Split | None, found: Found) -> tuple[tuple[str, ...], 
             now = f"{_count(expected.images)} images, {_count(expected.phrases)} phrases"
             return (f"the release {older.release} ({older.images:,} images, {older.phrases:,} phrases); the current one has {now}",), older.release
     rows = count_table(expected, found)
-    return tuple(f"{what}: {_count(wanted)} expected, {_count(got)} found" for what, wanted, got in rows if wanted not in (None, got)), None
+    told = [f"{what}: {_count(wanted)} expected, {_count(got)} found" for what, wanted, got in rows if wanted not in (None, got)]
+    if None not in (expected.fingerprint, fingerprint) and expected.fingerprint != fingerprint:
+        told.append(f"fingerprint: {expected.fingerprint} expected, {fingerprint} found")
+    return tuple(told), None
 
 
 def count_table(expected: Split | None, found: Found) -> list[tuple[str, int | None, int | None]]:

@@ -66,7 +66,7 @@ class PreparedDataset:
         self.fingerprint: str = meta["fingerprint"]
         self.found = Found(**meta["counts"])
         self.absent_tags: dict[str, str] = meta["absent_tags"]
-        self.partial, self.release = differences(card.expected(self.partition, self.split), self.found)
+        self.partial, self.release = differences(card.expected(self.partition, self.split), self.found, self.fingerprint)
         self._oddities: dict[str, int] = meta["oddities"]
         self._images = map_table(path / "images")
         self._samples = SampleTable(map_table(path / "samples"), self._image_columns["image_id"])

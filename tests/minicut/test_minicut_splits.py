@@ -1,0 +1,123 @@
+import itertools
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, features
+
+from ldznet_bench.datasets.load import load_dataset
+from ldznet_bench.masks.rasterise import rasterise
+from ldznet_bench.minicut import generate
+from ldznet_bench.minicut.pack import row_of
+from ldznet_bench.minicut.splits import SIZES, labelled, mask_of, split_names
+from ldznet_bench.minicut.words import CAPTION_ONLY
+from ldznet_bench.share import shared
+
+BUNDLED = [(domain, split) for domain, split in split_names() if domain != "gen"]
+# The encoder whose bytes are bundled; libwebp comes inside Pillow's wheel.
+PINNED = features.version("webp") is not None and Image.__version__.startswith("13.")
+
+
+def bundled(domain, split):
+    return shared("datasets") / "minicut" / generate.file_name(domain, split)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return {name: pq.read_table(bundled(*name)).to_pylist() for name in BUNDLED}
+
+
+@pytest.mark.parametrize(("domain", "split"), BUNDLED)
+def test_bundled_rows_are_what_the_generator_makes(domain, split, tables):
+    rows = tables[domain, split]
+    assert len(rows) == SIZES[split]
+    for index in range(3, len(rows), len(rows) // 6):
+        made = row_of(labelled(domain, split, index))
+        if not PINNED:
+            del made["image"], rows[index]["image"]
+        assert made == rows[index]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PINNED or pyarrow.__version__ != "26.0.1", reason="the bytes are those of the pinned Pillow and pyarrow")
+@pytest.mark.parametrize(("domain", "split"), BUNDLED)
+def test_bundled_files_are_what_the_generator_makes(domain, split):
+    assert generate.make_split(domain, split) == bundled(domain, split).read_bytes()
+
+
+def test_together_they_are_small():
+    assert sum(bundled(*name).stat().st_size for name in BUNDLED) < 12.4e6  # leaves room for gen below 14 MB
+
+
+def test_test_splits_are_large_enough(tables):
+    for domain in ("photo", "art", "refer"):
+        for split in ("val", "test"):
+            rows = tables[domain, split]
+            assert len(rows) >= 250 and sum(len(row["phrases"]) for row in rows) >= 750
+
+
+def test_every_picture_is_in_one_split_only(tables):
+    pictures = [row["image"] for rows in tables.values() for row in rows]
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_caption_only_nouns_are_in_test_splits_only(tables):
+    for (domain, split), rows in tables.items():
+        text = " ".join(phrase["phrase"] for row in rows for phrase in row["phrases"])
+        tagged = sum("caption-only" in phrase["tags"] for row in rows for phrase in row["phrases"])
+        assert (any(noun in text for noun in CAPTION_ONLY)) == (split == "test") == bool(tagged), (domain, split)
+        assert split != "test" or tagged >= 100
+
+
+@pytest.mark.parametrize("domain", ["photo", "art"])
+def test_most_attributes_have_a_distractor(domain, tables):
+    for split in ("train", "val", "test") if domain == "photo" else ("val", "test"):
+        plain = [phrase["tags"] for row in tables[domain, split] for phrase in row["phrases"] if "p_att+" in phrase["tags"]]
+        assert sum("distractor" in tags for tags in plain) >= 0.6 * len(plain)
+
+
+def test_phrases_of_an_image_have_different_masks(tables):
+    for (domain, _), rows in tables.items():
+        least, most = (3, 4) if domain == "refer" else (5, 6)
+        for row in rows:
+            truths = [tuple(phrase["instances"]) for phrase in row["phrases"]]
+            assert least <= len(truths) <= most and len(set(truths)) == len(truths)
+
+
+@pytest.mark.parametrize(("domain", "split"), BUNDLED)
+def test_it_loads_as_its_card_says(domain, split, tmp_path):
+    data = load_dataset(f"minicut-{domain}:{split}", home=tmp_path)
+    assert data.partial == () and data.mini and data.problems() == [] and data.oddities() == {}
+    expected = data.card.expected(domain, split)
+    assert data.fingerprint == expected.fingerprint and (data.n_images, data.n_samples) == (expected.images, expected.phrases)
+    group = data.group(11)
+    item = labelled(domain, split, 11)
+    for sample, phrase in itertools.zip_longest(group.samples, item.phrases):
+        geometry = sample.geometry
+        assert sample.phrase == phrase.text and sample.category == phrase.noun and len(geometry.instances) == len(phrase.truth)
+        assert (rasterise(geometry.parts, 96, 96, "coco") == mask_of(phrase, item.layout)).all()
+    decoded = np.asarray(Image.open(group.image.path).convert("RGB")).astype(int)
+    assert np.abs(decoded - item.picture).mean() < 9
+
+
+def test_another_fingerprint_is_told(tmp_path):
+    card = (shared("datasets") / "minicut.yaml").read_text()
+    right = next(line.split()[-1].strip('"') for line in card.splitlines() if "fingerprint:" in line)
+    (tmp_path / "minicut.yaml").write_text(card.replace(right, "0" * 64))
+    data = load_dataset("minicut-photo:train", home=tmp_path / "home", card=tmp_path / "minicut.yaml")
+    assert data.partial == (f"fingerprint: {'0' * 64} expected, {right} found",)
+
+
+def test_the_command_makes_a_split(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(SIZES, "val", 2)
+    assert generate.main(["--to", str(tmp_path / "out"), "--only", "refer:val"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out/refer-val.parquet\n"
+    rows = pq.read_table(tmp_path / "out" / "refer-val.parquet").to_pylist()
+    assert [row["image_id"] for row in rows] == ["refer-val-0000", "refer-val-0001"]
+
+
+def test_the_command_names_the_nearest_split(tmp_path, capsys):
+    assert generate.main(["--to", str(tmp_path), "--only", "photo:tset"]) == 2
+    assert "Did you mean 'photo:test'?" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
