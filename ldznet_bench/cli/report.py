@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--figures", type=click.Path(path_type=Path), metavar="DIR", help="PDF and PNG figures as well; grids with --data-root.")
 @click.option("--width", type=click.Choice(["single", "double"]), default="single", show_default=True, help="Of figures: a paper's column or page.")
 @click.option("--count", type=click.IntRange(1, 200), default=8, show_default=True, help="Samples of each kind in galleries.")
+@click.option("--show", multiple=True, metavar="IDS", help="Samples whose pictures --html holds whatever their scores.")
 @data_options
 @click.option("--write", type=click.Path(path_type=Path), metavar="FILE", help="To a file instead of standard output.")
 def command(output: Path, style: str, write: Path | None, layout: str | None, **given: Any) -> int:  # noqa: ANN401 - options
@@ -61,6 +62,7 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
       ldznet-bench report --datasets phrasecut:test --protocol clipseg@1 --metrics miou,iou_fg,ap --published
       ldznet-bench report --by size --where 'n_instances=1' --csv
       ldznet-bench report --ci --html --data-root RELEASES --write report.html
+      ldznet-bench report --html --data-root RELEASES --show 285761__11,285761__12 --write report.html
       ldznet-bench report --figures figures --data-root RELEASES
     """
     from ldznet_bench.atomic import write_bytes
@@ -81,7 +83,9 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
     if given["html"]:
         from ldznet_bench.reports.html import report
 
-        text = report(table, chosen, datasets, title=given["caption"] or "ldznet_bench report", count=given["count"])
+        text = report(
+            table, chosen, datasets, title=given["caption"] or "ldznet_bench report", count=given["count"], asked=options.names(given["show"])
+        )
     else:
         text = emitter(style)(table)
     if write is None:

@@ -17,7 +17,7 @@ from ldznet_bench.reports.runs import Run
 from ldznet_bench.statistics.paired import common_ids, restrict
 from ldznet_bench.statistics.samples import Samples, read_batches
 
-KINDS = ("worst", "best", "most disputed")
+KINDS = ("asked for", "worst", "best", "most disputed")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Shown:
         image_id: of its image.
         phrase: byte for byte.
         scores: IoU by model.
+        mean: of them, the oracle's left out.
         image: data URI of a JPEG, or empty where no dataset was given.
         truth: data URI of a transparent PNG.
         masks: the same by model; models that stored none are absent.
@@ -42,6 +43,7 @@ class Shown:
     image_id: str
     phrase: str
     scores: Mapping[str, float]
+    mean: float
     image: str
     truth: str
     masks: Mapping[str, str]
@@ -49,22 +51,33 @@ class Shown:
     size: tuple[int, int]
 
 
-def choose_samples(samples: Mapping[str, Samples], runs: Mapping[str, Run], count: int) -> list[tuple[str, str, dict[str, float]]]:
-    """(kind, id, IoU by model) of the samples to show, worst first; ids settle ties, so that the choice is the same on every machine."""
+def judges_of(runs: Mapping[str, Run]) -> list[int]:
+    """Positions of the models whose scores say how hard a sample is: the oracle is right everywhere, and says nothing."""
+    return [place for place, run in enumerate(runs.values()) if run.model != "oracle"] or list(range(len(runs)))
+
+
+def choose_samples(
+    samples: Mapping[str, Samples], runs: Mapping[str, Run], count: int, asked: Sequence[str] = ()
+) -> list[tuple[str, str, dict[str, float]]]:
+    """(kind, id, IoU by model) of the samples to show, worst first; ids settle ties, so that the choice is the same on every machine.
+
+    Args:
+        samples: by model label.
+        runs: by model label.
+        count: samples of each kind.
+        asked: ids that are shown whatever their scores; those that are not here are passed over.
+    """
     ids = common_ids(list(samples.values()))
     images = restrict(next(iter(samples.values())), ids).image_id
     table = np.array([_iou(restrict(item, ids), runs[name]) for name, item in samples.items()])
-    # The oracle is right everywhere: with it, what everybody misses would be what models disagree on most.
-    judges = [row for row, name in enumerate(samples) if runs[name].model != "oracle"] or list(range(len(samples)))
+    judges = judges_of(runs)
     mean, spread = table[judges].mean(axis=0), np.ptp(table[judges], axis=0)
     orders = {"worst": np.argsort(mean, kind="stable"), "best": np.argsort(-mean, kind="stable"), "most disputed": np.argsort(-spread, kind="stable")}
     if len(judges) < 2:
         orders.pop("most disputed")
-    return [
-        (kind, str(ids[place]), {name: float(table[row, place]) for row, name in enumerate(samples)})
-        for kind, order in orders.items()
-        for place in _one_per_image(order.tolist(), images, count)
-    ]
+    places = [("asked for", int(np.searchsorted(ids, ident))) for ident in asked if ident in set(ids.tolist())]
+    places += [(kind, place) for kind, order in orders.items() for place in _one_per_image(order.tolist(), images, count)]
+    return [(kind, str(ids[place]), {name: float(table[row, place]) for row, name in enumerate(samples)}) for kind, place in places]
 
 
 def _one_per_image(order: Sequence[int], images: np.ndarray, count: int) -> list[int]:
@@ -90,6 +103,7 @@ def show(chosen: Sequence[tuple[str, str, dict[str, float]]], runs: Mapping[str,
     first = next(iter(runs.values()))
     texts, maps = _texts(first, wanted), {name: _maps(run, wanted) for name, run in runs.items()}
     masks = {name: predictions(run.path, wanted) for name, run in runs.items()} if dataset is not None else {}
+    judges = [name for place, name in enumerate(runs) if place in judges_of(runs)]
     rules = get_protocol(first.protocol)
     shown = []
     for kind, ident, scores in chosen:
@@ -103,7 +117,8 @@ def show(chosen: Sequence[tuple[str, str, dict[str, float]]], runs: Mapping[str,
             image, truth = jpeg(found.image), overlay(found.truth, (0, 158, 115))
             overlays = {name: overlay(fit(kept[ident], size), (213, 94, 0)) for name, kept in masks.items() if ident in kept}
         kept_maps = {name: kept[ident] for name, kept in maps.items() if ident in kept}
-        shown.append(Shown(kind, ident, image_id, phrase, scores, image, truth, overlays, kept_maps, size))
+        mean = sum(scores[name] for name in judges) / len(judges)
+        shown.append(Shown(kind, ident, image_id, phrase, scores, mean, image, truth, overlays, kept_maps, size))
     return shown
 
 
@@ -116,7 +131,7 @@ def overlay(mask: BoolArray, colour: tuple[int, int, int]) -> str:
     """A data URI of a one-bit PNG: the mask in a half-transparent colour on nothing."""
     image = Image.fromarray(mask.astype(np.uint8), "P")
     image.putpalette([0, 0, 0, *colour])
-    return _uri(image, "PNG", transparency=bytes([0, 140]), bits=1, optimize=True)
+    return _uri(image, "PNG", transparency=bytes([0, 165]), bits=1, optimize=True)
 
 
 def _uri(image: Image.Image, kind: str, **options: object) -> str:

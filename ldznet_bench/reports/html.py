@@ -14,18 +14,21 @@ from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import sample_iou
 from ldznet_bench.protocols import get_protocol
 from ldznet_bench.reports import svg
-from ldznet_bench.reports.gallery import KINDS, Shown, choose_samples, show
+from ldznet_bench.reports.explorer import explorer, section_data, viewer
+from ldznet_bench.reports.gallery import KINDS, Shown, choose_samples, judges_of, show
 from ldznet_bench.reports.measure import slices_of
 from ldznet_bench.reports.page import SCRIPT, STYLE
 from ldznet_bench.reports.pictures import Dataset
 from ldznet_bench.reports.runs import Run
+from ldznet_bench.reports.slice_tables import SliceTable, slice_tables, slices_html
 from ldznet_bench.reports.table import Column, Row, Table, ranked
 from ldznet_bench.reports.text import number, spread
 from ldznet_bench.statistics.curves import curves
+from ldznet_bench.statistics.estimators import Float64Array
 from ldznet_bench.statistics.samples import Samples, read_samples
 from ldznet_bench.statistics.slices import COLUMNS
 
-SHOWN = 8  # per kind and column: a reader looks at a screenful, and thumbnails of 24 samples are about 1 MB
+SHOWN = 8  # per kind and column: a reader looks at a screenful, and pictures of 24 samples are about 1 MB
 _MOST_MODELS = 8
 
 
@@ -35,16 +38,31 @@ class Section:
 
     Attributes:
         title: its heading.
-        charts: SVG text.
-        gallery: samples.
+        charts: title and SVG text.
+        slices: scores per tag and category.
+        gallery: samples with their pictures.
+        models: labels, in order.
+        data: every sample, as JSON for the script.
+        rows: place of each sample in it.
     """
 
     title: str
-    charts: tuple[str, ...]
+    charts: tuple[tuple[str, str], ...]
+    slices: tuple[SliceTable, ...]
     gallery: tuple[Shown, ...]
+    models: tuple[str, ...]
+    data: str
+    rows: Mapping[str, int]
 
 
-def report(table: Table, runs: Sequence[Run], datasets: Mapping[str, Dataset], title: str = "ldznet_bench report", count: int = SHOWN) -> str:
+def report(
+    table: Table,
+    runs: Sequence[Run],
+    datasets: Mapping[str, Dataset],
+    title: str = "ldznet_bench report",
+    count: int = SHOWN,
+    asked: Sequence[str] = (),
+) -> str:
     """The whole page.
 
     Args:
@@ -53,15 +71,27 @@ def report(table: Table, runs: Sequence[Run], datasets: Mapping[str, Dataset], t
         datasets: prepared sets by name, for galleries with pictures; a dataset that is absent has a gallery of words and numbers.
         title: of the page.
         count: samples per kind.
+        asked: ids of samples whose pictures are wanted as well.
 
     Raises:
-        BenchError: records that cannot be read, or a dataset that is not the runs' own.
+        BenchError: records that cannot be read, a dataset that is not the runs' own, or an asked sample that no run has.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.dataset, run.protocol), []).append(run)
-    sections = [_section(members, datasets.get(name), count) for (name, _), members in sorted(groups.items())]
-    body = [f"<h1>{escape(title)}</h1>", leaderboard(table), *(_section_html(index, section) for index, section in enumerate(sections))]
+    sections = [_section(members, datasets.get(name), count, asked) for (name, _), members in sorted(groups.items())]
+    unknown = [ident for ident in asked if not any(ident in section.rows for section in sections)]
+    if unknown:
+        raise BenchError(f"no run has the sample {unknown[0]!r}.", "Sample ids are the source's own: PhraseCut's task_id, REFER's sent_id.")
+    links = "".join(f'<li><a href="#s{index}">{escape(section.title)}</a></li>' for index, section in enumerate(sections))
+    contents = f'<nav aria-label="Sections"><ul>{links}</ul></nav>' if len(sections) > 1 else ""
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        contents,
+        leaderboard(table),
+        *(_section_html(index, section) for index, section in enumerate(sections)),
+        viewer(),
+    ]
     return page(title, "\n".join(body))
 
 
@@ -87,7 +117,7 @@ def leaderboard(table: Table) -> str:
         for index, row in enumerate(table.rows)
     )
     notes = [f"<li>[{index}] {escape(note)}</li>" for index, note in enumerate(table.footnotes, 1)] + [
-        f"<li>{escape(note)}</li>" for note in table.notes
+        f"<li>{_note(note)}</li>" for note in table.notes
     ]
     return (
         '<section aria-labelledby="scores"><h2 id="scores">Scores</h2>\n'
@@ -98,7 +128,7 @@ def leaderboard(table: Table) -> str:
     )
 
 
-def _section(runs: Sequence[Run], dataset: Dataset | None, count: int) -> Section:
+def _section(runs: Sequence[Run], dataset: Dataset | None, count: int, asked: Sequence[str]) -> Section:
     first = runs[0]
     if dataset is not None and dataset.fingerprint != first.summary["fingerprint"]:
         what = f"the runs on {first.dataset} were not made from this dataset: their fingerprints differ."
@@ -106,9 +136,20 @@ def _section(runs: Sequence[Run], dataset: Dataset | None, count: int) -> Sectio
     named = dict(zip(_labels(runs), runs, strict=True))
     shown = dict(list(named.items())[:_MOST_MODELS])
     samples = {name: _samples(run) for name, run in shown.items()}
-    gallery = show(choose_samples(samples, shown, count), shown, dataset)
+    gallery = show(choose_samples(samples, shown, count, asked), shown, dataset)
     more = "" if len(named) == len(shown) else f" (the first {len(shown)} of {len(named)} models)"
-    return Section(f"{first.dataset} under {first.protocol}{more}", tuple(_charts(samples, shown)), tuple(gallery))
+    rules = get_protocol(first.protocol)
+    iou = {name: sample_iou(item.counts.intersection, item.counts.union, rules) for name, item in samples.items()}
+    data, rows = section_data(samples, rules, gallery, judges_of(shown))
+    return Section(
+        title=f"{first.dataset} under {first.protocol}{more}",
+        charts=tuple(_charts(samples, shown, iou)),
+        slices=tuple(slice_tables(samples, shown, iou)),
+        gallery=tuple(gallery),
+        models=tuple(shown),
+        data=data,
+        rows=rows,
+    )
 
 
 def _samples(run: Run) -> Samples:
@@ -116,72 +157,60 @@ def _samples(run: Run) -> Samples:
     return read_samples(run.path, histograms="coarse" if dense else "none", columns=COLUMNS)
 
 
-def _charts(samples: Mapping[str, Samples], runs: Mapping[str, Run]) -> list[str]:
+def _charts(samples: Mapping[str, Samples], runs: Mapping[str, Run], iou: Mapping[str, Float64Array]) -> list[tuple[str, str]]:
     rules = get_protocol(next(iter(runs.values())).protocol)
-    iou = {name: sample_iou(item.counts.intersection, item.counts.union, rules) for name, item in samples.items()}
     charts = []
-    for what, heading in (("size", "object size"), ("n_instances", "instances")):
+    for what, heading in (("size", "object size"), ("n_instances", "instances"), ("words", "words of the phrase")):
         groups: dict[str, list[float | None]] = {}
         for name, item in samples.items():
             for part, rows in slices_of(runs[name], item, by=what):
                 groups.setdefault(part, []).append(float(iou[name][rows].mean()) if rows.any() else None)
-        charts.append(svg.bars(groups, list(samples), x=heading, y="mean IoU", title=f"Mean IoU by {heading}"))
-    edges = np.linspace(0, 1, 11)
-    counted = {name: np.histogram(values, edges)[0] / max(1, len(values)) for name, values in iou.items()}
-    bins = {f"{edges[k]:.1f}": [float(counted[name][k]) for name in samples] for k in range(10)}
-    charts.append(svg.bars(bins, list(samples), x="IoU of a sample, 0 to 1 in tenths", y="share of samples", title="Histogram of IoU"))
+        title = f"Mean IoU by {heading}"
+        charts.append((title, svg.bars(groups, list(samples), x=heading, y="mean IoU", title=title)))
+    charts.append(("Histogram of IoU", svg.lines(_histograms(iou), x="IoU of a sample", y="share of samples", title="Histogram of IoU")))
     dense = {name: curves(item, rules) for name, item in samples.items() if item.counts.hist_fg is not None}
     if dense:
         pr = {
             name: [(float(r), float(p)) for r, p in zip(found.recall, found.precision, strict=True) if not np.isnan(p)]
             for name, found in dense.items()
         }
-        charts.append(svg.lines(pr, x="recall", y="precision", title="Precision and recall of pixels"))
+        title = "Precision and recall of pixels"
+        charts.append((title, svg.lines(pr, x="recall", y="precision", title=title, names=list(samples))))
         at = {name: list(zip(found.thresholds.tolist(), found.mean_iou.tolist(), strict=True)) for name, found in dense.items()}
-        charts.append(svg.lines(at, x="threshold", y="mean IoU", title="Mean IoU by threshold"))
+        title = "Mean IoU by threshold"
+        charts.append((title, svg.lines(at, x="threshold", y="mean IoU", title=title, names=list(samples))))
     return charts
 
 
+def _histograms(iou: Mapping[str, Float64Array], bins: int = 10) -> dict[str, list[tuple[float, float]]]:
+    """The outline of each model's histogram: outlines of eight models can be told apart, bars side by side cannot."""
+    edges = np.linspace(0, 1, bins + 1).tolist()
+    found = {}
+    for name, values in iou.items():
+        shares = (np.histogram(values, edges)[0] / max(1, len(values))).tolist()
+        found[name] = [(edge, share) for k, share in enumerate(shares) for edge in edges[k : k + 2]]
+    return found
+
+
 def _section_html(index: int, section: Section) -> str:
-    charts = "".join(f"<figure>{chart}</figure>" for chart in section.charts)
+    charts = "".join(f"<figure><figcaption>{escape(title)}</figcaption>{chart}</figure>" for title, chart in section.charts)
     parts = [f'<section aria-labelledby="s{index}"><h2 id="s{index}">{escape(section.title)}</h2>\n<div class="charts">{charts}</div>']
+    parts += [slices_html(f"{index}-{place}", table, section.models) for place, table in enumerate(section.slices)]
     for kind in KINDS:
-        items = [(place, item) for place, item in enumerate(section.gallery) if item.kind == kind]
-        if items:
-            cards = "".join(_card(f"d{index}-{place}", item) for place, item in items)
+        cards = "".join(_card(index, section.rows[item.sample_id], item) for item in section.gallery if item.kind == kind)
+        if cards:
             parts.append(f'<h3>{kind[:1].upper() + kind[1:]}</h3><ul class="gallery">{cards}</ul>')
+    parts.append(explorer(index, len(section.rows), section.models))
+    parts.append(f'<script type="application/json" id="data{index}">{section.data}</script>')
     return "\n".join(parts) + "</section>"
 
 
-def _card(ident: str, item: Shown) -> str:
+def _card(index: int, row: int, item: Shown) -> str:
     width, height = item.size
-    thumb = f'<img src="{item.image}" alt="" width="{width}" height="{height}">' if item.image else ""
-    scores = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{100 * score:.2f}</td></tr>" for name, score in item.scores.items())
-    figures = _layers(item) if item.image else ""
-    figures += "".join(
-        f'<figure><img class="map" src="{uri}" alt=""><figcaption>{escape(name)}: score map</figcaption></figure>' for name, uri in item.maps.items()
-    )
-    mean = 100 * sum(item.scores.values()) / len(item.scores)
+    thumb = f'<img src="{item.image}" alt="" width="{width}" height="{height}" decoding="async">' if item.image else ""
     return (
-        f'<li><button type="button" class="card" data-dialog="{ident}">{thumb}<span class="phrase">{escape(item.phrase)}</span>'
-        f"<span>mean IoU {mean:.1f}</span></button>\n"
-        f'<dialog id="{ident}" aria-labelledby="{ident}-t"><h4 id="{ident}-t">{escape(item.phrase)}</h4>'
-        f"<p>sample {escape(item.sample_id)}, image {escape(item.image_id)}</p>"
-        f'<div class="layers">{figures}</div><table><thead><tr><th scope="col">model</th><th scope="col">IoU</th></tr></thead>'
-        f"<tbody>{scores}</tbody></table>"
-        '<p><button type="button" class="close">Close</button></p></dialog></li>'
-    )
-
-
-def _layers(item: Shown) -> str:
-    width, height = item.size
-    base = f'<img src="{item.image}" alt="" width="{width}" height="{height}">'
-    layers = [("image", ""), ("ground truth", item.truth), *item.masks.items()]
-    return "".join(
-        f'<figure><div class="stack">{base}'
-        + (f'<img class="over" src="{uri}" alt="" width="{width}" height="{height}">' if uri else "")
-        + f"</div><figcaption>{escape(name)}</figcaption></figure>"
-        for name, uri in layers
+        f'<li><button type="button" class="card" data-section="{index}" data-row="{row}">{thumb}<span class="phrase">{escape(item.phrase)}</span>'
+        f"<span>mean IoU {100 * item.mean:.1f}</span></button></li>"
     )
 
 
