@@ -23,8 +23,9 @@ from transformers import AutoTokenizer, CLIPSegConfig, CLIPSegForImageSegmentati
 from ldznet_bench.errors import BenchError, BenchWarning, WeightsError
 from ldznet_bench.models.clipseg_pixels import HfPixels, PaperPixels
 from ldznet_bench.models.devices import inference, pick_device, pick_dtype
+from ldznet_bench.models.safe_checkpoint import read_tensors
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
-from ldznet_bench.models.weights import check_finite, check_shapes, hash_files, read_tensors
+from ldznet_bench.models.weights import check_finite, check_shapes, hash_files
 
 if TYPE_CHECKING:
     from ldznet_bench.models.load import LoadRequest

@@ -79,6 +79,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return _read_zip(path)
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a file that has no business to hold anything else: published weights, without a training's state around them.
+
+    Raises:
+        WeightsError: as `read_checkpoint`; or its pickle names anything but tensors.
+    """
+    checkpoint = read_checkpoint(path)
+    if checkpoint.placeholders:
+        named = ", ".join(checkpoint.placeholders[:5])
+        raise WeightsError(f"{path} is no plain file of tensors: its pickle names {named} (not run).", "Use weights from a source you trust.")
+    return dict(checkpoint.tensors)
+
+
 # What the pickle of a damaged or hostile file raises depends on its bytes.
 _GARBAGE = (
     *(pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, AttributeError),

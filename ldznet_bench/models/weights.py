@@ -1,11 +1,9 @@
-"""Weight files: where they are, what they hash to, and their tensors, read without running any code. Imports torch only to read."""
+"""Weight files: what they hash to, and whether their tensors are finite and fit a network. Does not import torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,37 +36,6 @@ def hash_files(files: Mapping[str, Path], cache: Path | None = None) -> str:
     if cache is not None and known != seen:
         _write_cache(cache, known)
     return hashlib.sha256("".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)).encode()).hexdigest()
-
-
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of a ``.safetensors`` file or a PyTorch checkpoint that is a plain dictionary of tensors, on the CPU.
-
-    Tensors may be memory-mapped from the file. Checkpoints are read with ``weights_only``: nothing in them is run.
-
-    Raises:
-        WeightsError: the file is missing, truncated, no weight file, holds something other than tensors, or tries to run code.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise WeightsError(f"there is no file {path}.", "Give the file or folder that holds the weights with --weights MODEL=PATH.")
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path} is no plain file of tensors: {_first_line(error)}.", "Use weights from a source you trust.") from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} cannot be read: {_first_line(error)}.", "It may be truncated; fetch it again.") from error
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.", "Check the file and its permissions.") from error
-    odd = [] if not isinstance(content, dict) else [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if not isinstance(content, dict) or odd:
-        what = f"holds {odd[0]!r}, which is no tensor" if odd else f"holds a {type(content).__name__}"
-        raise WeightsError(f"{path} {what}; expected a dictionary of tensors.", "Give the weights of the model alone.")
-    return content
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], where: Path) -> None:
@@ -118,11 +85,6 @@ def listed(names: Iterable[str]) -> str:
 
 def _shape(tensor: Any) -> str:  # noqa: ANN401 - anything with a shape
     return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")[:200]
 
 
 def _hash_file(path: Path, known: dict[str, list[str]]) -> str:

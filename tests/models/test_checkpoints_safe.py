@@ -14,9 +14,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from ldznet_bench.errors import WeightsError
-from ldznet_bench.models.safe_checkpoint import read_checkpoint
+from ldznet_bench.models.safe_checkpoint import read_checkpoint, read_tensors
 
 TENSORS = {
     "plain": torch.arange(12.0).view(3, 4),
@@ -184,3 +185,26 @@ def test_any_flipped_byte_in_the_pickle_ends_in_tensors_or_a_weights_error(tmp_p
             archive.writestr(name, content)
     with contextlib.suppress(WeightsError):
         assert read_checkpoint(path).tensors
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_plain_tensors_of_either_kind(tmp_path: Path, name: str) -> None:
+    save = save_file if name.endswith("safetensors") else torch.save
+    tensors = {key: value.detach().contiguous() for key, value in TENSORS.items()}
+    save(tensors, tmp_path / name)
+    found = read_tensors(tmp_path / name)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[key], tensors[key]) for key in tensors)
+
+
+def test_plain_tensors_beside_code_are_refused_and_the_code_is_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    with pytest.raises(WeightsError, match=r"no plain file of tensors: its pickle names posix\.mkdir"):
+        read_tensors(saved(tmp_path, {"a": torch.ones(1), "b": Calls(os.mkdir, str(mark))}))
+    assert not mark.exists()
+
+
+def test_a_file_of_torch_before_1_6_says_what_to_do(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match=r"bare pickle, as torch before 1\.6 wrote it.*save it with torch\.save"):
+        read_tensors(tmp_path / "old.bin")
