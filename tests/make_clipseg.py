@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokenizer
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -129,6 +129,41 @@ def write_clipseg(
     write_tokenizer(folder, config)
     write_preprocessor(folder, 352 if size == "full" else 96)
     return folder
+
+
+def official_state(decoder: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A decoder's tensors as the authors' files have them, ``reduce`` (which nothing calls) included. Written apart from the code under test."""
+    state = dict(decoder.state_dict())
+    found = {}
+    for name in [name for name in state if ".q_proj." in name]:
+        thirds = [state.pop(name.replace("q_proj", f"{letter}_proj")) for letter in "qkv"]
+        kind = name.rpartition(".")[2]
+        found[f"blocks.{name.split('.')[1]}.self_attn.in_proj_{kind}"] = torch.cat(thirds)
+    for name, value in state.items():
+        new = name.replace("transposed_convolution", "trans_conv").replace("layers.", "blocks.").replace("layer_norm", "norm")
+        found[new.replace("mlp.fc", "linear")] = value
+    width, hidden = state["reduces.0.weight"].shape
+    return {**found, "reduce.weight": torch.ones(width, hidden, device=decoder.film_mul.weight.device), "reduce.bias": decoder.film_mul.bias * 0}
+
+
+def make_authors_pair(folder: Path, *, refined: bool, reduce_dim: int = 16) -> tuple[Path, Path, CLIPSegForImageSegmentation]:
+    """A tiny decoder as the authors published theirs, a tiny CLIP as transformers has it, and the network that both come from."""
+    tiny = make_config("tiny", refined=refined, reduce_dim=reduce_dim)
+    values = tiny.to_dict()
+    values["vision_config"]["num_hidden_layers"] = 10
+    config = CLIPSegConfig.from_dict({**values, "extract_layers": [3, 6, 9], "decoder_num_attention_heads": 4})
+    model = make_model(config, 3)
+    sizes = {"text_config": config.text_config.to_dict(), "vision_config": config.vision_config.to_dict(), "projection_dim": config.projection_dim}
+    for part in ("text_config", "vision_config"):
+        sizes[part].pop("model_type", None)
+    clip = CLIPModel(CLIPConfig(**sizes))
+    clip.load_state_dict(model.clip.state_dict())
+    folder.mkdir(parents=True, exist_ok=True)
+    clip.save_pretrained(folder / "clip")
+    write_tokenizer(folder / "clip", config)
+    torch.save({name: value.detach().clone() for name, value in official_state(model.decoder).items()}, folder / "rd64-uni.pth")
+    model.config_of_clip = clip.config
+    return folder / "rd64-uni.pth", folder / "clip", model
 
 
 def main() -> None:

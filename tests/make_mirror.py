@@ -135,7 +135,7 @@ class Hosts:
         return path
 
     def serve(self, address: str, content: bytes) -> str:
-        local = self.local(address)
+        local = self.local(address.replace("%2F", "").replace("?", "/"))  # the mirror tells files by path, some hosts by query
         self.mirror.add(urlsplit(local).path, content)
         return local
 

@@ -291,6 +291,6 @@ class Download:
         if isinstance(self.target, WeightsTarget):
             # A part is found by itself in HOME/weights/<part>; other sources of it have folders of their own, which must be named.
             elsewhere = f" --weights {self.target.part}={self.fetcher.folder}" if self.target.files.root != self.target.part else ""
-            return f"ldznet-bench run --models {self.target.model}{elsewhere} --datasets DATASET"
+            return f"ldznet-bench run --models {self.target.model}{self.target.variant}{elsewhere} --datasets DATASET"
         names = ",".join(self.target.full_name(split) for split in self.target.splits)
         return f"ldznet-bench run --models oracle,box --datasets {names}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -13,6 +14,9 @@ from ldznet_bench.acquisition.specs import CardFiles
 from ldznet_bench.datasets.card import DatasetCard, Split, dataset_card, families
 from ldznet_bench.datasets.names import parse_name
 from ldznet_bench.errors import BenchError, unknown_name
+
+if TYPE_CHECKING:
+    from ldznet_bench.models.card import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class WeightsTarget:
         source: id of the published weights.
         licence: of the weights.
         files: how to get them.
+        variant: ``/authors`` where the part belongs to that variant and not to ``full``; else empty.
     """
 
     model: str
@@ -85,6 +90,7 @@ class WeightsTarget:
     source: str
     licence: str
     files: CardFiles
+    variant: str = ""
 
     @property
     def name(self) -> str:
@@ -108,8 +114,8 @@ def find_targets(names: Sequence[str], cards: Sequence[Path] = ()) -> list[Targe
     """What a list of names stands for, each thing once.
 
     Args:
-        names: ``phrasecut:test``, ``refcoco`` (every split of its default partition), ``clipseg``, ``clipseg:rd16``, ``owlv2/sam2`` (the parts that
-            this variant needs).
+        names: ``phrasecut:test``, ``refcoco`` (every split of its default partition), ``clipseg`` (the parts of ``full``),
+            ``clipseg/authors`` (the parts of that variant), ``clipseg:rd16``.
         cards: the user's own cards (``--card``), each for the dataset family or model that it names.
 
     Raises:
@@ -178,24 +184,35 @@ def _dataset_target(name: str, family: str, override: Path | None) -> DatasetTar
 def _weights_targets(name: str, override: Path | None) -> list[WeightsTarget]:
     from ldznet_bench.models.card import model_card
 
-    family, colon, source = name.partition(":")
-    family, slash, variant = family.partition("/")
+    head, colon, source = name.partition(":")
+    family, _, variant = head.partition("/")
     card = model_card(family, override)
-    if slash and variant not in card.variants:
-        raise unknown_name(f"variant of {family}", variant, card.variants)
-    wanted = card.variants[variant].parts if slash else tuple(card.parts)
+    parts = card.parts if colon else _parts_of(card, variant)
     found = [
-        WeightsTarget(family, part, one.id, one.licence, one.download)
-        for part in wanted
+        WeightsTarget(family, part, one.id, one.licence, one.download, _variant_of(card, part))
+        for part in parts
         for one in card.parts[part].sources
         if one.download is not None
     ]
     if not found:
-        raise BenchError(f"{family} has no weights to download.", f"Run it: ldznet-bench run --models {family}")
+        raise BenchError(f"{head} has no weights to download.", f"Run it: ldznet-bench run --models {head}")
     if colon:
         chosen = [target for target in found if target.source == source]
         if not chosen:
             raise unknown_name(f"weights of {family}", source, [target.source for target in found])
         return chosen
-    # Without a choice: the first published weights of each part.
+    # Without a choice: the first published weights of each part that the variant needs.
     return list({target.part: target for target in reversed(found)}.values())[::-1]
+
+
+def _parts_of(card: ModelCard, variant: str) -> Collection[str]:
+    """The parts that a variant needs; without one, those of ``full``, or all where there is no such variant."""
+    if variant and variant not in card.variants:
+        raise unknown_name(f"variant of {card.name}", variant, card.variants)
+    chosen = variant or "full"
+    return card.variants[chosen].parts if chosen in card.variants else card.parts
+
+
+def _variant_of(card: ModelCard, part: str) -> str:
+    users = [name for name, variant in card.variants.items() if part in variant.parts]
+    return f"/{users[0]}" if users and "full" not in users else ""

@@ -9,36 +9,28 @@ Bits also depend on the number of threads (``OMP_NUM_THREADS``, recorded as prov
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
-from transformers import AutoTokenizer, CLIPSegConfig, CLIPSegForImageSegmentation
+from transformers import CLIPSegForImageSegmentation
 
-from ldznet_bench.errors import BenchError, BenchWarning, WeightsError
+from ldznet_bench.errors import BenchWarning
+from ldznet_bench.models.clipseg_authors import AUTHORS, CLIP, read_authors
+from ldznet_bench.models.clipseg_folder import read_folder
 from ldznet_bench.models.clipseg_pixels import HfPixels, PaperPixels
 from ldznet_bench.models.devices import inference, pick_device, pick_dtype
-from ldznet_bench.models.safe_checkpoint import read_tensors
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
-from ldznet_bench.models.weights import check_finite, check_shapes, hash_files
+from ldznet_bench.models.weights import hash_files
 
 if TYPE_CHECKING:
     from ldznet_bench.models.load import LoadRequest
 
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-
 # Pairs per decoder call. On a CPU one pair at a time is the fastest (one core: 19 ms per pair alone, 27 ms in eights, whose activations leave
 # the cache), wastes nothing on padding, and makes a map's bits depend on its pair alone. A GPU is starved by one pair of 485 tokens of width 64.
 DEFAULT_MICRO_BATCH = {"cpu": 1, "cuda": 16}
-
-# Tables that transformers kept in checkpoints before 4.31 and now makes itself.
-_BUFFERS = "position_ids"
 
 Activations = tuple[Tensor, ...]
 
@@ -164,112 +156,23 @@ def load(request: LoadRequest) -> ClipSeg:
     """The factory of ``baselines/clipseg.yaml``.
 
     Raises:
-        WeightsError: the folder lacks a file, or holds weights that are damaged or of another architecture.
+        WeightsError: a file is missing, damaged or of another architecture.
         BenchError: unknown device or precision.
     """
     device = pick_device(request.device)
     pick_dtype(request.precision)
-    folder = request.weights["clipseg"]
-    if not folder.is_dir():
-        raise WeightsError(f"{folder} is not a folder.", "Give the folder that save_pretrained wrote: --weights clipseg=DIR.")
-    files = _files(folder)
-    config = read_config(folder)
-    pixels = PaperPixels() if request.name.recipe == "paper" else HfPixels.from_folder(folder)
+    paper = request.name.recipe == "paper"
+    if AUTHORS in request.weights:
+        found = read_authors(request.weights[AUTHORS], request.weights[CLIP])
+    else:
+        found = read_folder(request.weights["clipseg"], processor=not paper)
     return ClipSeg(
         str(request.name),
-        ClipSegNetwork(_build(config, files)),
-        _tokenizer(folder, config),
-        pixels,
-        weights=hash_files(files, request.home / "hashes.json"),
+        ClipSegNetwork(found.model),
+        found.tokenizer,
+        PaperPixels() if paper or found.pixels is None else found.pixels,
+        weights=hash_files(found.files, request.home / "hashes.json"),
         device=device,
         precision=request.precision,
         micro_batch=request.micro_batch,
     )
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """The files that decide the network's output: weights (safetensors first, as transformers does), config, tokenizer.
-
-    Raises:
-        WeightsError: one is missing; it says which and what else was found.
-    """
-    weights = [name for name in WEIGHT_FILES if (folder / name).is_file()]
-    tokens = [names for names in TOKENIZER_FILES if all((folder / name).is_file() for name in names)]
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    missing += [] if weights else [" or ".join(WEIGHT_FILES)]
-    missing += [] if tokens else ["the tokenizer: tokenizer.json, or vocab.json and merges.txt"]
-    if missing:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
-        raise WeightsError(
-            f"{folder} lacks {'; '.join(missing)} (it holds {there}).",
-            "Write it with model.save_pretrained(DIR) and processor.save_pretrained(DIR).",
-        )
-    names = ("config.json", weights[0], *tokens[0])
-    extra = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-    return {name: folder / name for name in (*names, *(name for name in extra if (folder / name).is_file()))}
-
-
-def read_config(folder: Path) -> CLIPSegConfig:
-    """``config.json`` as transformers' configuration.
-
-    Raises:
-        WeightsError: it is unreadable, of another model, or asks for what the decoder cannot do.
-    """
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-        if kind != "clipseg":
-            raise WeightsError(f"{path} is for a model of type {kind!r}, not 'clipseg'.", "Give the folder of a CLIPSeg model.")
-        config = CLIPSegConfig.from_dict(values)
-    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}.", "Fetch it again.") from error
-    vision: Any = config.vision_config
-    layers = vision.num_hidden_layers
-    wrong = [layer for layer in config.extract_layers if not 0 <= layer < layers]
-    if wrong or not config.extract_layers:
-        raise WeightsError(
-            f"{path}: extract_layers is {list(config.extract_layers)} but the image tower has layers 0 to {layers - 1}.",
-            "Give the config.json that belongs to the weights.",
-        )
-    return config
-
-
-def _build(config: CLIPSegConfig, files: dict[str, Path]) -> CLIPSegForImageSegmentation:
-    """The network with the file's weights in float32; nothing is initialised at random first and nothing is left over."""
-    path = next(files[name] for name in WEIGHT_FILES if name in files)
-    tensors = {name: tensor for name, tensor in read_tensors(path).items() if not name.endswith(_BUFFERS)}
-    with torch.device("meta"):
-        model = CLIPSegForImageSegmentation(config)
-    expected = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(_BUFFERS)}
-    check_shapes(tensors, expected, path, "the network of its config.json")
-    check_finite(tensors, path)
-    # Mapped tensors stay where the file has them, as in transformers: matrix products round otherwise at another alignment to 64 bytes.
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True, strict=False)
-    for name, buffer in list(model.named_buffers()):
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if not name.endswith(_BUFFERS):
-            raise BenchError(f"this version of transformers keeps a buffer {name!r} that is not known here.", "Use the pinned version.")
-        owner.position_ids = torch.arange(buffer.shape[-1]).expand((1, -1))
-    return model
-
-
-def _tokenizer(folder: Path, config: CLIPSegConfig) -> Any:  # noqa: ANN401 - transformers is untyped
-    """The folder's tokenizer, held against the text encoder.
-
-    Raises:
-        WeightsError: it cannot be read, or belongs to another model: the encoder would read the wrong token as the end.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"the tokenizer in {folder} cannot be read: {error}.", "Fetch its files again.") from error
-    text: Any = config.text_config
-    # 2 is the end token that transformers wrote into configs before 4.31; it then looks for the highest id instead.
-    if len(tokenizer) > text.vocab_size or text.eos_token_id not in (2, tokenizer.eos_token_id):
-        raise WeightsError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens and ends phrases with id {tokenizer.eos_token_id}; "
-            f"config.json says {text.vocab_size} and {text.eos_token_id}.",
-            "Give the tokenizer that belongs to the weights.",
-        )
-    return tokenizer

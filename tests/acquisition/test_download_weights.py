@@ -136,3 +136,14 @@ def test_sam3_with_a_login_is_downloaded_and_runs_without_a_socket(
         code, out, err = bench("run", "--models", "sam3/full+semantic,sam3/full+instances", "--limit", "3", "--json", "--quiet")
     assert code == 0, err
     assert [run["model"] for run in json.loads(out)["runs"]] == ["sam3/full+semantic", "sam3/full+instances"]
+
+
+def test_a_variant_brings_its_own_parts_and_says_how_it_is_run(bench: Bench, hosts: Hosts) -> None:
+    card = serve_weights(hosts, "clipseg")
+    assert [one["name"] for one in download(bench, "clipseg", "--card", card)["done"]] == ["clipseg:rd64-refined"]
+    said = download(bench, "clipseg/authors", "--card", card)["done"]
+    assert [one["name"] for one in said] == ["clipseg:authors-rd64-refined", "clipseg:clip-vit-base-patch16"]
+    assert said[0]["next"] == "ldznet-bench run --models clipseg/authors --datasets DATASET"
+    code, _, err = bench("download", "clipseg/author")
+    assert code == 2
+    assert "Did you mean 'authors'" in err
