@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 @click.option("--leaked-ids", type=click.Path(path_type=Path), metavar="FILE", help="Image ids, one a line, for the slices leaked and clean.")
 @click.option("--published", is_flag=True, help="Rows from papers as well, marked.")
 @click.option("--papers", multiple=True, metavar="NAMES", help="Only rows from these papers: ldznet, clipseg, lavt …")
-@click.option("--repeats", is_flag=True, help="Runs that differ in --seed alone become one row: mean and deviation.")
+@click.option("--repeats", is_flag=True, help="Runs that differ in their draws alone (--seed, run --repeats) become one row: mean and deviation.")
+@click.option(
+    "--training-seeds", is_flag=True, help="Runs that differ in their weights alone become one row; with --ci seeds are drawn too, from six on."
+)
 @click.option("--margin", type=click.FloatRange(0), default=0.0, metavar="POINTS", help="Differences within it do not part ranks (--ci).")
 @click.option("--order", type=click.Choice(["name", "score"]), default="name", show_default=True, help="Of rows; score of the first column.")
 @click.option("--decimals", type=click.IntRange(0, 6), default=2, show_default=True, help="Of scores in percent.")
@@ -60,6 +63,7 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
       ldznet-bench report --ci --latex --write table.tex
       ldznet-bench report --layout ldznet-table1 --ci --latex --write table1.tex
       ldznet-bench report --datasets phrasecut:test --protocol clipseg@1 --metrics miou,iou_fg,ap --published
+      ldznet-bench report --ci --training-seeds --models mine
       ldznet-bench report --by size --where 'n_instances=1' --csv
       ldznet-bench report --ci --html --data-root RELEASES --write report.html
       ldznet-bench report --html --data-root RELEASES --show 285761__11,285761__12 --write report.html
@@ -114,11 +118,12 @@ def _options(given: dict[str, Any]) -> Options:
     from ldznet_bench.reports.table import Options
 
     leaked = given["leaked_ids"]
-    keys = ("limited", "allow_mixed", "published", "where", "by", "intervals", "pm", "repeats", "margin", "order", "decimals", "caption", "label")
+    measured = ("limited", "allow_mixed", "published", "where", "by", "intervals", "pm", "repeats", "training_seeds")
+    printed = ("margin", "order", "decimals", "caption", "label")
     return Options(
         metrics=tuple(options.names(given["metrics"])),
         papers=tuple(options.names(given["papers"])),
         leaked=None if leaked is None else read_ids(leaked),
         strict=True,
-        **{key: given[key] for key in keys},
+        **{key: given[key] for key in (*measured, *printed)},
     )

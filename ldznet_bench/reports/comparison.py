@@ -15,6 +15,7 @@ from ldznet_bench.protocols import Protocol, get_protocol
 from ldznet_bench.reports.measure import check_rules
 from ldznet_bench.reports.rules import refuse, refuse_mixed
 from ldznet_bench.reports.runs import Run, find_run
+from ldznet_bench.reports.seeds import refuse_strangers
 from ldznet_bench.reports.table import metric_title
 from ldznet_bench.statistics.bootstrap import number_clusters
 from ldznet_bench.statistics.estimators import NEEDS_HISTOGRAMS, Float64Array
@@ -95,6 +96,8 @@ def compare_models(root: Path, a: str, b: str, settings: Settings) -> list[Line]
     pairs: dict[tuple[str, str], list[tuple[list[Samples], list[Samples]]]] = {}
     for key in keys:
         runs = [*mine[key], *other[key]]
+        for side in (mine[key], other[key]):
+            refuse_strangers(side)
         refuse_mixed(runs) if settings.allow_mixed else refuse(runs, skipped=True)
         protocol = check_rules(runs[0])
         for metric in _metrics(protocol, settings):

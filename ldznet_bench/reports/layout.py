@@ -12,6 +12,7 @@ from ldznet_bench.protocols import get_protocol
 from ldznet_bench.reports.interleave import cell, reference
 from ldznet_bench.reports.published import PublishedRow, load_published, pick
 from ldznet_bench.reports.runs import Run, choose
+from ldznet_bench.reports.seeds import row_labels
 from ldznet_bench.reports.table import Column, Entry, Options, Row, Table, Value, check, fill, notes_for, rows_of
 from ldznet_bench.share import shared
 
@@ -123,7 +124,7 @@ def lay_out(layout: Layout, runs: Sequence[Run], options: Options) -> Table:
     for index, row in enumerate(layout.rows):
         group = row.group or group
         groups.append(group)
-        entries[index] = _entries(row, runs, columns, group) if row.model else []
+        entries[index] = _entries(row, runs, columns, group, options) if row.model else []
     flat = [entry for members in entries.values() for entry in members]
     check([entry.run for entry in flat], options)
     fill(flat, {index: _columns_of(entry.run, columns) for index, entry in enumerate(flat)}, options)
@@ -143,16 +144,15 @@ def _column(index: int, column: LayoutColumn) -> Column:
     return Column(column.dataset, get_protocol(column.protocol).full_name, index, column.metric, heading=column.title, over=column.over)
 
 
-def _entries(row: LayoutRow, runs: Sequence[Run], columns: Sequence[Column], group: str) -> list[Entry]:
+def _entries(row: LayoutRow, runs: Sequence[Run], columns: Sequence[Column], group: str, options: Options) -> list[Entry]:
     wanted = {(column.dataset, column.protocol) for column in columns}
     found = [run for run in choose(runs, models=[row.model]) if (run.dataset, run.protocol) in wanted]
     names = sorted({run.model for run in found})
-    keys = [(run.model, run.dataset, run.protocol) for run in found]
+    labels = row_labels(found, draws=options.repeats, weights=options.training_seeds)
     entries = []
-    for run in sorted(found, key=lambda run: (run.model, str(run.path))):
-        label = run.model if not row.title else row.title if len(names) == 1 else f"{row.title} ({run.model})"
-        crowded = keys.count((run.model, run.dataset, run.protocol)) > 1
-        entries.append(Entry(f"{label} [{run.path.name}]" if crowded else label, run, group))
+    for label, run in sorted(zip(labels, found, strict=True), key=lambda item: (item[1].model, str(item[1].path))):
+        shown = label if not row.title else row.title + label.removeprefix(run.model) if len(names) == 1 else f"{row.title} ({label})"
+        entries.append(Entry(shown, run, group))
     return entries
 
 

@@ -13,10 +13,12 @@ from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import Accumulator, Columns
 from ldznet_bench.protocols import Protocol, get_protocol
 from ldznet_bench.reports.runs import Run
+from ldznet_bench.reports.seeds import weights_of
 from ldznet_bench.reports.table import Column, Entry, Options, Value
-from ldznet_bench.statistics.bootstrap import bootstrap, number_clusters
+from ldznet_bench.statistics.bootstrap import bootstrap, number_clusters, over_seeds
 from ldznet_bench.statistics.estimators import NEEDS_HISTOGRAMS, Estimator, Float64Array, estimator
 from ldznet_bench.statistics.intervals import FEW_CLUSTERS, interval
+from ldznet_bench.statistics.paired import ENOUGH_SEEDS
 from ldznet_bench.statistics.ranks import tiers
 from ldznet_bench.statistics.samples import Samples, read_batches, read_samples
 from ldznet_bench.statistics.slices import COLUMNS as SLICE_COLUMNS
@@ -125,11 +127,32 @@ def _add_intervals(draws: Sequence[_Draw], options: Options) -> None:
     for members in same_images.values():
         for item, drawn in zip(members, bootstrap([item.estimator for item in members], options.resamples, options.seed), strict=True):
             values[id(item)] = _moved(item, drawn)
-    for item in draws:
-        found = interval(values[id(item)], item.n_clusters)
-        item.entry.values[item.column] = replace(item.entry.values[item.column], low=found.low, high=found.high)
     for column, members in by_column.items():
-        _add_ties(column, members, values, options)
+        rows: dict[str, list[_Draw]] = {}
+        for item in members:
+            rows.setdefault(item.entry.label, []).append(item)
+        combined = {label: _over_seeds(items, values, options) for label, items in rows.items()}
+        for label, items in rows.items():
+            found = interval(combined[label], items[0].n_clusters)
+            few = ("w",) if options.training_seeds and 1 < _n_weights(items) < ENOUGH_SEEDS else ()
+            for item in items:
+                value = item.entry.values[column]
+                item.entry.values[column] = replace(value, low=found.low, high=found.high, marks=(*value.marks, *few))
+        _add_ties(column, rows, combined, options)
+
+
+def _over_seeds(items: Sequence[_Draw], values: Mapping[int, Float64Array], options: Options) -> Float64Array:
+    """Of a row: the mean over its runs on the same draws of images; from six training seeds on, seeds are drawn as well."""
+    by_weights: dict[str, list[Float64Array]] = {}
+    for item in items:
+        by_weights.setdefault(weights_of(item.entry.run) if options.training_seeds else "", []).append(values[id(item)])
+    trained = np.stack([np.mean(part, axis=0) for part in by_weights.values()])
+    averaged: Float64Array = trained.mean(axis=0)
+    return over_seeds(trained, options.seed) if len(trained) >= ENOUGH_SEEDS else averaged
+
+
+def _n_weights(items: Sequence[_Draw]) -> int:
+    return len({weights_of(item.entry.run) for item in items})
 
 
 def _moved(item: _Draw, drawn: Float64Array) -> Float64Array:
@@ -138,18 +161,19 @@ def _moved(item: _Draw, drawn: Float64Array) -> Float64Array:
     return drawn if score is None else drawn + (score - item.estimator.point())
 
 
-def _add_ties(column: Column, members: Sequence[_Draw], values: Mapping[int, Float64Array], options: Options) -> None:
-    comparable = [item for item in members if item.ids == members[0].ids]
-    if len(comparable) < 2 or column.metric.endswith("_best") or members[0].n_clusters < FEW_CLUSTERS:
+def _add_ties(column: Column, rows: Mapping[str, Sequence[_Draw]], combined: Mapping[str, Float64Array], options: Options) -> None:
+    first = next(iter(rows.values()))[0]
+    comparable = {label: items for label, items in rows.items() if all(item.ids == first.ids for item in items)}
+    if len(comparable) < 2 or column.metric.endswith("_best") or first.n_clusters < FEW_CLUSTERS:
         return
-    names = {f"{item.entry.label}\0{item.entry.run.path}": item for item in comparable}
-    points = {name: float(item.entry.values[column].score or 0) for name, item in names.items()}
-    found = tiers(points, {name: values[id(item)] for name, item in names.items()}, members[0].n_clusters, margin=options.margin / 100)
+    points = {label: float(np.mean([item.entry.values[column].score or 0 for item in items])) for label, items in comparable.items()}
+    found = tiers(points, {label: combined[label] for label in comparable}, first.n_clusters, margin=options.margin / 100)
     best = max(points.values())
-    for name, tier in found.items():
-        value = names[name].entry.values[column]
-        tied = tier == 1 and points[name] < best
-        names[name].entry.values[column] = replace(value, tier=tier, marks=(*value.marks, *(("≈",) if tied else ())))
+    for label, tier in found.items():
+        tied = tier == 1 and points[label] < best
+        for item in comparable[label]:
+            value = item.entry.values[column]
+            item.entry.values[column] = replace(value, tier=tier, marks=(*value.marks, *(("≈",) if tied else ())))
 
 
 def _accumulator(run: Run, protocol: Protocol) -> Accumulator:

@@ -8,7 +8,7 @@ from typing import Any
 from ldznet_bench.errors import RunError
 from ldznet_bench.reports.runs import Run
 
-MARKS = {"partial": "p", "limited": "l", "dirty": "d", "skipped": "s", "mixed": "m", "oracle-test": "o", "tuned-on-val": "v"}
+MARKS = {"partial": "p", "limited": "l", "dirty": "d", "skipped": "s", "mixed": "m", "oracle-test": "o", "tuned-on-val": "v", "few-seeds": "w"}
 MEANING = {
     "p": "counts or files differ from the dataset's card (partial): not comparable with published rows",
     "l": "a limited run: a sample of the split only",
@@ -17,6 +17,7 @@ MEANING = {
     "m": "made from other data or rules than the first run of its column",
     "o": "threshold chosen on the test set itself (oracle-test)",
     "v": "threshold tuned on the val split",
+    "w": "conditional on these weights: fewer than six training seeds, so only images are drawn",
     "†": "published, not measured here",
     "≠": "another or unknown protocol: not comparable with its column, outside bold and ranks",
     "≈": "not told apart from the best of its column (paired bootstrap over images, Holm, 5 %)",

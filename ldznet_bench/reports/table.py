@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import stdev
 
 from ldznet_bench.errors import BenchError, unknown_name
 from ldznet_bench.protocols import PROTOCOLS
 from ldznet_bench.reports.rules import MARKS, MEANING, mixed, refuse, refuse_mixed, stamps
 from ldznet_bench.reports.runs import Run
+from ldznet_bench.reports.seeds import row_labels, weights_of
 
 _TITLES = {
     "miou": "mIoU",
@@ -143,7 +145,8 @@ class Options:
         leaked: image ids for the slices ``leaked`` and ``clean``.
         intervals: 95 % intervals and ties, from the records.
         pm: print them as half-widths.
-        repeats: runs that differ in their seed alone become one row, mean and deviation.
+        repeats: runs that differ in their draws alone become one row, mean and deviation.
+        training_seeds: runs that differ in their weights alone become one row: their mean, and with `intervals` the crossed bootstrap.
         order: ``name``, or ``score`` of the first column.
         decimals: of scores in percent.
         margin: differences within it (in points of percent) do not part ranks.
@@ -165,6 +168,7 @@ class Options:
     intervals: bool = False
     pm: bool = False
     repeats: bool = False
+    training_seeds: bool = False
     order: str = "name"
     decimals: int = 2
     margin: float = 0.0
@@ -224,7 +228,8 @@ def make_table(runs: Sequence[Run], options: Options | None = None) -> Table:
     if not runs:
         raise BenchError("there is no finished run to report.", "Make some with `ldznet-bench run`, or name their folder with --output.")
     check(runs, options)
-    entries = [Entry(label, run) for (label, _), run in sorted(zip(_labels(runs, options), runs, strict=True), key=lambda item: item[0])]
+    labels = row_labels(runs, draws=options.repeats, weights=options.training_seeds)
+    entries = [Entry(label, run) for label, run in sorted(zip(labels, runs, strict=True), key=lambda item: (item[0], str(item[1].path)))]
     fill(entries, _columns(entries, options), options)
     columns = tuple(sorted({column for entry in entries for column in entry.values}))
     rows = rows_of(entries, options)
@@ -262,14 +267,11 @@ def marks_of(run: Run, metric: str, odd: bool = False) -> tuple[str, ...]:
 
 
 def rows_of(entries: Sequence[Entry], options: Options) -> tuple[Row, ...]:
-    """A row per label; with repeats, runs of one label are averaged."""
+    """A row per label; runs of one label that share a column are seeds of one model, and averaged."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.label, []).append(entry)
-    if options.repeats:
-        return tuple(_repeated(label, members) for label, members in groups.items())
-    merged = {label: {column: value for entry in members for column, value in entry.values.items()} for label, members in groups.items()}
-    return tuple(Row(label, values, groups[label][0].group) for label, values in merged.items())
+    return tuple(_row(label, members, options) for label, members in groups.items())
 
 
 def notes_for(runs: Sequence[Run], rows: Sequence[Row], options: Options) -> tuple[str, ...]:
@@ -285,7 +287,10 @@ def notes_for(runs: Sequence[Run], rows: Sequence[Row], options: Options) -> tup
     if options.intervals:
         notes.append(f"intervals: 95 %, {options.resamples:,} draws of images with all their phrases; none below 5 images, no ties below 50")
     if any(value.sd is not None for row in rows for value in row.values.values()):
-        notes.append("± standard deviation over runs that differ in their seed alone")
+        what = [*(["the run seed"] if options.repeats else []), *(["the training seed (their weights)"] if options.training_seeds else [])]
+        notes.append(f"± standard deviation over runs that differ in {' and '.join(what)} alone")
+    if options.training_seeds and options.intervals:
+        notes.append("several training seeds: mean; its interval draws seeds as well as images from six seeds on")
     return (*notes, "scores in percent; n/a: the metric does not apply (binary maps have no AP)")
 
 
@@ -346,13 +351,6 @@ def _wanted(names: Sequence[str], metrics: Sequence[str]) -> list[str]:
     return [name for name in names if name in metrics or "all" in metrics]
 
 
-def _labels(runs: Sequence[Run], options: Options) -> list[tuple[str, str]]:
-    """Row labels; runs that share every name carry their identity, so that no run hides another."""
-    keys = [(run.model, run.dataset, run.protocol) for run in runs]
-    crowded = set() if options.repeats else {run.model for run, key in zip(runs, keys, strict=True) if keys.count(key) > 1}
-    return [(f"{run.model} [{run.path.name}]" if run.model in crowded else run.model, str(run.path)) for run in runs]
-
-
 def _ordered(rows: Sequence[Row], columns: Sequence[Column], order: str) -> tuple[Row, ...]:
     if order == "name" or not columns:
         return tuple(rows)
@@ -364,19 +362,35 @@ def _ordered(rows: Sequence[Row], columns: Sequence[Column], order: str) -> tupl
     return tuple(sorted(rows, key=key))
 
 
-def _repeated(label: str, members: Sequence[Entry]) -> Row:
-    columns: dict[Column, list[Value]] = {}
+def _row(label: str, members: Sequence[Entry], options: Options) -> Row:
+    columns: dict[Column, list[tuple[Run, Value]]] = {}
     for entry in members:
         for column, value in entry.values.items():
-            columns.setdefault(column, []).append(value)
-    seeds = max(len(values) for values in columns.values())
-    return Row(f"{label} ({seeds} seeds)" if seeds > 1 else label, {column: _mean(values) for column, values in columns.items()})
+            columns.setdefault(column, []).append((entry.run, value))
+    trained = max((len({weights_of(run) for run, _ in found}) for found in columns.values()), default=1)
+    drawn = max((len(found) for found in columns.values()), default=1)
+    several = []
+    if trained > 1 and options.training_seeds:
+        several.append(f"{trained} training seeds")
+    if drawn > trained or (drawn > 1 and not several):
+        several.append(f"{drawn} runs" if several else f"{drawn} seeds")
+    values = {column: _together(found, options) for column, found in columns.items()}
+    return Row(f"{label} ({', '.join(several)})" if several else label, values, members[0].group)
 
 
-def _mean(values: Sequence[Value]) -> Value:
-    scores = [value.score for value in values if value.score is not None]
-    if len(values) == 1 or len(scores) < len(values):
+def _together(found: Sequence[tuple[Run, Value]], options: Options) -> Value:
+    """The mean over training seeds of the mean over runs, with the deviation between whatever there are several of."""
+    values = [value for _, value in found]
+    scores: dict[str, list[float]] = {}
+    for run, value in found:
+        if value.score is not None:
+            scores.setdefault(weights_of(run) if options.training_seeds else "", []).append(value.score)
+    if len(values) == 1 or sum(map(len, scores.values())) < len(values):
         return values[0]
-    mean = sum(scores) / len(scores)
-    sd = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
-    return Value(mean, tuple(dict.fromkeys(mark for value in values for mark in value.marks)), sd=sd, n=values[0].n)
+    means = [sum(part) / len(part) for part in scores.values()]
+    spread = means if len(means) > 1 else next(iter(scores.values()))
+    marks = tuple(dict.fromkeys(mark for value in values for mark in value.marks))
+    mean = sum(means) / len(means)
+    # With intervals, those of `measure` are over the seeds already; the deviation of several draws of one network stays what is asked for.
+    sd = None if len(means) > 1 and values[0].low is not None else stdev(spread)
+    return replace(values[0], score=mean, marks=marks, sd=sd)

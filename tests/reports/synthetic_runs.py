@@ -40,6 +40,8 @@ def write_run(
     drop: int = 0,
     overrides: dict[str, Any] | None = None,
     coco_ids: bool = False,
+    weights: str | None = None,
+    threshold: float | None = None,
 ) -> Path:
     """Write one finished run; equal `data_seed` and sizes give the same samples, `skill` moves every score."""
     rules = get_protocol(protocol)
@@ -49,8 +51,10 @@ def write_run(
     for name, values in (overrides or {}).items():
         table = table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), pa.array(values, SCHEMA.field(name).type))
     table = table.slice(drop)
-    identity = {"dataset": dataset, "protocol": protocol, "model": model, "seed": run_seed, "fingerprint": fingerprint, "model_seed": model_seed}
-    digest = hashlib.sha256(json.dumps({**identity, "skill": skill, "drop": drop}, sort_keys=True).encode()).hexdigest()[:12]
+    identity = {"dataset": dataset, "protocol": protocol, "model": model, "seed": run_seed, "fingerprint": fingerprint, "weights": weights}
+    identity["threshold"] = threshold
+    hidden = {"skill": skill, "drop": drop, "model_seed": model_seed}
+    digest = hashlib.sha256(json.dumps({**identity, **hidden}, sort_keys=True).encode()).hexdigest()[:12]
     name = model.replace("/", "--")
     path = root / dataset.replace("/", "--") / protocol / name / (digest if limit is None else f"{digest}-limit{limit}")
     path.mkdir(parents=True)
