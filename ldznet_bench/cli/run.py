@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ldznet_bench.evaluation.cell import Cell
     from ldznet_bench.evaluation.plan import Request
 
-DEFAULT_DATASET = "example:test"
+DEFAULT_DATASET = "minicut-photo:test"
 _ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch")
 
 

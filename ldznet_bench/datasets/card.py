@@ -74,6 +74,9 @@ class DatasetCard:
         other_splits: accepted beside the normal ones, without expected counts.
         mini: True for miniatures, whose numbers must not stand beside real ones.
         bundled: folder beside the card that holds the data itself, for what ships with the package.
+        made: how it was made, for sets that a program makes.
+        picture: of samples: a file of the checkout.
+        figures: full name of a split -> figure -> value, as measured when the card was written.
         files: how to download the release; `ldznet_bench.acquisition` reads it. None where there is nothing to download.
     """
 
@@ -92,6 +95,9 @@ class DatasetCard:
     other_splits: tuple[str, ...] = ()
     mini: bool = False
     bundled: str | None = None
+    made: str | None = None
+    picture: str | None = None
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
     files: CardFiles | None = None
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ def test_run_without_datasets_takes_the_bundled_one_and_ends_in_a_table(bench):
     assert said.code == 0
     assert re.search(r"oracle +100\.00\*", said.out)
     assert "miniature" in said.out
-    assert "box on example:test" in said.err
+    assert "box on minicut-photo:test" in said.err
 
 
 def test_run_as_json(bench):
@@ -39,8 +39,8 @@ def test_a_finished_run_is_told_and_not_repeated(bench):
 def test_the_plan_of_a_dry_run_writes_nothing(bench, tmp_path):
     bench("run", "--models", "box")
     said = bench("run", "--models", "box,noise", "--protocol", "native@1,clipseg@1", "--dry-run")
-    assert "box on example:test under native@1: 40 samples, finished, will not be run again" in said.out
-    assert "noise on example:test under clipseg@1: 40 samples, new" in said.out
+    assert "box on minicut-photo:test under native@1: 1653 samples, finished, will not be run again" in said.out
+    assert "noise on minicut-photo:test under clipseg@1: 1653 samples, new" in said.out
     assert len(list(tmp_path.rglob("run.json"))) == 1
     plan = json.loads(bench("run", "--models", "box", "--dry-run", "--json").out)
     assert plan["cells"][0]["state"] == "complete"
@@ -70,7 +70,7 @@ def test_score_prints_every_metric_and_the_missing_policy(bench):
 
 
 def test_report_in_every_style(bench, tmp_path):
-    bench("run", "--models", "oracle,box", "--protocol", "native,clipseg")
+    bench("run", "--models", "oracle,box", "--datasets", "example:test", "--protocol", "native,clipseg")
     assert "| oracle |" in bench("report").out
     rows = list(csv.DictReader(io.StringIO(bench("report", "--csv", "--metrics", "all").out)))
     assert {row["metric"] for row in rows if row["protocol"] == "clipseg@1"} == {"miou", "miou_best", "iou_fg", "iou_fg_best", "ap"}

@@ -1,4 +1,6 @@
 import hashlib
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,22 +106,30 @@ def test_the_vocabulary_is_small_sorted_and_lower_case():
 
 
 def test_the_stream_has_all_styles_and_the_caption_only_nouns():
-    captions = [captioned("t", index)[1] for index in range(400)]
+    captions = [captioned("t", index)[1] for index in range(250)]
     words = " ".join(captions).replace(",", "").split()
     assert set(STYLES) | set(CAPTION_ONLY) | set(OBJECTS) <= set(words)
     assert max(len(caption.split()) for caption in captions) <= 40
 
 
 def test_no_picture_of_a_split_is_in_another_or_in_the_stream():
-    drawn = {captioned("pretrain", index)[0].tobytes() for index in range(200)}
+    drawn = {captioned("pretrain", index)[0].tobytes() for index in range(80)}
     splits = [
         labelled(domain, split, index).picture.tobytes()
         for domain, split in (("photo", "train"), ("photo", "test"), ("refer", "test"))
-        for index in range(60)
+        for index in range(30)
     ]
-    assert len(drawn) == 200 and len(set(splits)) == 180 and not drawn & set(splits)
+    assert len(drawn) == 80 and len(set(splits)) == 90 and not drawn & set(splits)
 
 
 def test_a_stream_has_no_picture_before_the_first():
     with pytest.raises(ValueError, match="no picture -1"):
         captioned("a", -1)
+
+
+def test_python_of_the_page_prints_what_it_says(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "minicut.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(compile(block, "minicut.md", "exec"), {})
+    (caption,) = re.findall(r'# .*"(.*)"', block)
+    assert capsys.readouterr().out == f"(96, 96, 3) {caption} {len(vocabulary())}\n"

@@ -6,9 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, features
 
+from ldznet_bench.datasets.card import dataset_card
 from ldznet_bench.datasets.load import load_dataset
 from ldznet_bench.masks.rasterise import rasterise
-from ldznet_bench.minicut import generate
+from ldznet_bench.minicut import generate, sheet
+from ldznet_bench.minicut.figures import figures_of, through_latents
 from ldznet_bench.minicut.pack import row_of
 from ldznet_bench.minicut.splits import SIZES, labelled, mask_of, split_names
 from ldznet_bench.minicut.words import CAPTION_ONLY
@@ -103,9 +105,9 @@ def test_it_loads_as_its_card_says(domain, split, tmp_path):
 
 def test_another_fingerprint_is_told(tmp_path):
     card = (shared("datasets") / "minicut.yaml").read_text()
-    right = next(line.split()[-1].strip('"') for line in card.splitlines() if "fingerprint:" in line)
+    right = dataset_card("minicut").partitions["refer"].splits["val"].fingerprint
     (tmp_path / "minicut.yaml").write_text(card.replace(right, "0" * 64))
-    data = load_dataset("minicut-photo:train", home=tmp_path / "home", card=tmp_path / "minicut.yaml")
+    data = load_dataset("minicut-refer:val", home=tmp_path / "home", card=tmp_path / "minicut.yaml")
     assert data.partial == (f"fingerprint: {'0' * 64} expected, {right} found",)
 
 
@@ -121,3 +123,34 @@ def test_the_command_names_the_nearest_split(tmp_path, capsys):
     assert generate.main(["--to", str(tmp_path), "--only", "photo:tset"]) == 2
     assert "Did you mean 'photo:test'?" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("domain", "split"), [pytest.param(*name, marks=[pytest.mark.slow] * ("train" in name)) for name in BUNDLED])
+def test_figures_of_the_card_and_the_page_are_those_of_the_files(domain, split, tables):
+    found = figures_of(tables[domain, split])
+    assert dataset_card("minicut").figures[f"minicut-{domain}:{split}"] == found
+    page = (shared("datasets").parent / "docs" / "minicut.md").read_text()
+    header, *lines = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| ") and line.count(" | ") == 7]
+    column = [cell.strip() for cell in header].index(f"{domain} {split}")
+    assert [float(line[column]) for line in lines] == list(found.values())
+
+
+def test_the_ceiling_is_that_of_torch():
+    import torch
+
+    draws = np.random.default_rng(0)
+    for _ in range(20):
+        row, column, height, width = draws.integers(2, 60, 4)
+        mask = np.zeros((96, 96), dtype=bool)
+        mask[row : row + height, column : column + width] = True
+        cells = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask).double()[None, None], 24)
+        wide = torch.nn.functional.interpolate(cells, size=(96, 96), mode="bilinear", align_corners=False)[0, 0].numpy()
+        assert (through_latents(mask, smooth=True) == (wide >= 0.5)).all()
+        assert (through_latents(mask, smooth=False) == (np.kron(cells[0, 0].numpy(), np.ones((4, 4))) >= 0.5)).all()
+
+
+def test_the_sheet_is_a_picture(tmp_path, capsys):
+    assert sheet.main([str(tmp_path / "sheet.jpg")]) == 0
+    with Image.open(tmp_path / "sheet.jpg") as picture, Image.open(shared("datasets").parent / dataset_card("minicut").picture) as committed:
+        assert picture.size == committed.size
+    assert sheet.main([]) == 2 and "name one file" in capsys.readouterr().err
