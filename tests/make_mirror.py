@@ -103,6 +103,36 @@ class Hosts:
         card["splits"] = {"test": {"images": images, "instances": instances}}
         return self.write_card(card)
 
+    def grefcoco(self) -> Path:
+        """gRefCOCO; returns the card."""
+        from ldznet_bench.acquisition.listings import list_grefer
+
+        folder = make_releases.grefcoco(self.folder)
+        found = {split: list_grefer(folder, "unc", split).found for split in ("train", "val", "testA", "testB")}
+        return self.card("grefcoco", folder.parent, {(split, "unc"): {"images": one.images, "phrases": one.phrases} for split, one in found.items()})
+
+    def refcoco_m(self) -> Path:
+        """RefCOCO-M as tables on the Hub, RefCOCO in its archive; returns the card."""
+        from ldznet_bench.acquisition.listings import list_refcoco_m
+
+        folder = make_releases.refcoco_m(self.folder)
+        found = list_refcoco_m(folder, None, "val").found
+        counts = {"images": found.images, "phrases": found.phrases, "refs": found.refs}
+        self.hub.add("moondream/refcoco-m", {f"data/{path.name}": path.read_bytes() for path in folder.glob("data/*.parquet")}, kind="dataset")
+        return self.card("refcoco-m", folder.parent, {("val", partition): counts for partition in ("new", "old")})
+
+    def reasonseg(self, images: int = 6) -> Path:
+        """ReasonSeg as zips in a Drive folder; returns the card."""
+        release = make_releases.reasonseg(self.folder, images=images)
+        card = yaml.safe_load((CARDS / "reasonseg.yaml").read_text())
+        entries = []
+        for split in ("val", "test"):
+            files = {f"{split}/{path.name}": path.read_bytes() for path in (release / split).iterdir()}
+            entries.append((self.drive.add(f"reason0000{split}zip", _zip(files)), f"{split}.zip", False))
+            card["splits"][split] = {"images": images, "phrases": images}
+        self.drive.add_folder(card["files"]["folder"]["drive"], entries)
+        return self.write_card(card)
+
     def card(self, family: str, release: Path, counts: dict[tuple[str, str | None], dict[str, int | None]]) -> Path:
         """Serve everything that a card names, and write the card that says so with local addresses, counts and hashes."""
         card = yaml.safe_load((CARDS / f"{family}.yaml").read_text())

@@ -147,6 +147,83 @@ def refer(root: Path, family: str = "refcoco", partition: str = "unc", *, images
     return folder
 
 
+def grefcoco(root: Path, *, images: int = 4, refs: int = 24, seed: int = 0) -> Path:
+    """``root/refer/grefcoco``: refs of none, one and several objects as JSON, a crowd among them, over the photographs of `refer`."""
+    folder = refer(root, "refcoco", images=images, refs=refs, seed=seed)
+    instances = json.loads((folder / "instances.json").read_text())
+    instances["annotations"][0] |= {"iscrowd": 1, "segmentation": {"size": [64, 96], "counts": [0, 20, 6124]}}
+    instances["categories"].append({"id": 2, "name": "other", "supercategory": "thing"})
+    by_image: dict[int, list[int]] = {}
+    for annotation in instances["annotations"]:
+        by_image.setdefault(annotation["image_id"], []).append(annotation["id"])
+    listed = pickle.loads((folder / "refs(unc).p").read_bytes())
+    for number, ref in enumerate(listed):
+        targets = by_image[ref["image_id"]][: (number // 4) % 3]
+        ref |= {"ann_id": targets or [-1], "category_id": [1] * len(targets) or [-1], "no_target": not targets, "file_name": ref["file_name"]}
+        ref["ann_id"] = ref["ann_id"][0] if len(targets) == 1 and number % 2 else ref["ann_id"]  # older files have a bare number
+    release = root / "refer" / "grefcoco"
+    release.mkdir()
+    (release / "grefs(unc).json").write_text(json.dumps(listed))
+    (release / "instances.json").write_text(json.dumps(instances))
+    return release
+
+
+def refcoco_m(root: Path, *, images: int = 3, refs: int = 16, shards: int = 2, seed: int = 0) -> Path:
+    """``root/refer/refcoco-m/data/validation-*.parquet`` made from half of the val refs of a `refer` release, with masks of their own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pycocotools import mask as coco
+
+    folder = refer(root, "refcoco", images=images, refs=refs, seed=seed)
+    instances = json.loads((folder / "instances.json").read_text())
+    boxes = {annotation["id"]: annotation["bbox"] for annotation in instances["annotations"]}
+    rows: dict[int, dict] = {}
+    for ref in [ref for ref in pickle.loads((folder / "refs(unc).p").read_bytes()) if ref["split"] == "val"][::2]:
+        image_id, box = ref["image_id"], boxes[ref["ann_id"]]
+        x, y, w, h = box
+        code = coco.frPyObjects([[x, y, x + w, y, x + w, y + h, x, y + h]], 64, 96)[0]
+        name = f"COCO_train2014_{image_id:012d}.jpg"
+        row = rows.setdefault(image_id, {"image": {"bytes": b"jpeg", "path": name}, "image_id": image_id, "file_name": name, "samples": []})
+        row["samples"].append(
+            {
+                "id": 9000 + ref["ref_id"],
+                "image_id": image_id,
+                "category": "thing",
+                "supercategory": "thing",
+                "label": "thing",
+                "sentences": [sentence["sent"] for sentence in ref["sentences"]],
+                "bbox": box,
+                "mask": {"counts": code["counts"].decode(), "size": [64, 96]},
+            }
+        )
+    release = root / "refer" / "refcoco-m"
+    (release / "data").mkdir(parents=True)
+    for shard in range(shards):
+        table = pa.Table.from_pylist(list(rows.values())[shard::shards] or [])
+        pq.write_table(table, release / "data" / f"validation-{shard:05d}-of-{shards:05d}.parquet")
+    return release
+
+
+def reasonseg(root: Path, *, images: int = 6, splits: tuple[str, ...] = ("val", "test"), seed: int = 0) -> Path:
+    """``root/ReasonSeg/<split>``: photographs with a JSON each, short and long queries, shapes of every label, one file in code page 1252."""
+    draws = random.Random(seed)
+    for split in splits:
+        folder = root / "ReasonSeg" / split
+        folder.mkdir(parents=True)
+        for number in range(images):
+            width, height = 90 + 10 * number, 70
+            photograph(folder / f"{number}_img.jpg", width, height, number)
+            labels = ["target", *(["ignore"] if number % 2 else []), *(["flag"] if number == 2 else []), *(["target"] if number == 4 else [])]
+            shapes = [
+                {"label": label, "labels": [label], "shape_type": "polygon", "points": ring(draws, width, height, 7, 0.4), "flags": {}}
+                for label in labels
+            ]
+            texts = [f"what keeps the caf\u00e9 warm, {split} {number}?", *(["the same thing"] if number % 3 == 0 else [])]
+            value = {"text": texts, "is_sentence": bool(number % 2), "shapes": shapes}
+            (folder / f"{number}_img.json").write_bytes(json.dumps(value, ensure_ascii=False).encode("cp1252" if number == 1 else "utf-8"))
+    return root / "ReasonSeg"
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     numbers = [int(argument) for argument in sys.argv[2:4]] or [6, 20]

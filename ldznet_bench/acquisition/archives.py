@@ -7,7 +7,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from typing import IO
 
 from ldznet_bench.acquisition.failures import ArchiveError
 from ldznet_bench.acquisition.specs import format_size
+from ldznet_bench.atomic import replacing
 
 MAX_MEMBERS = 1_000_000
 MAX_RATIO = 200
@@ -116,6 +117,22 @@ def open_archive(path: Path) -> Iterator[Archive]:
 def is_archive(path: Path) -> bool:
     """Whether a file is a zip or a tar, by its content."""
     return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+
+
+def unpack_beside(paths: Iterable[Path]) -> None:
+    """Unpack archives into the folder that they lie in; files that are there already, whole, stay as they are.
+
+    Raises:
+        ArchiveError: broken or hostile.
+    """
+    for path in paths:
+        with open_archive(path) as archive:
+            for name, entry in archive.entries.items():
+                target = path.parent / name
+                if not target.is_file() or target.stat().st_size != entry.size:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with replacing(target) as temporary:
+                        archive.extract(entry, temporary)
 
 
 def _zip_entries(path: Path, file: zipfile.ZipFile) -> Iterator[Entry]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ldznet_bench.acquisition.archives import is_archive, unpack_beside
 from ldznet_bench.acquisition.batch import FILE_WORKERS, fetch_all
 from ldznet_bench.acquisition.by_hand import Pool, everything, open_pool, take_by_hand, take_candidate
 from ldznet_bench.acquisition.drive_folder import FolderFile, list_folder, recall_listing, remember_listing
@@ -213,6 +214,8 @@ class Download:
         _, refusals = fetch_all(self.fetcher, jobs, self.options.workers)
         if refusals and not self.options.allow_partial:
             raise download_refusal(target, refusals)
+        if folder.unpack:
+            unpack_beside([job.destination for job in jobs if is_archive(job.destination)])
 
     def _listing(self, target: DatasetTarget, folder: FolderSpec) -> list[FolderFile]:
         """What is in the Drive folder; asked again only when something of the last listing is not here."""

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ldznet_bench.datasets.counts import Found
+from ldznet_bench.datasets.fields import Fields
+from ldznet_bench.datasets.grefer import target_ids
 from ldznet_bench.datasets.jsonstream import read_array
+from ldznet_bench.datasets.refcoco_m import image_fields, tables_in
 from ldznet_bench.datasets.refer import in_split
 from ldznet_bench.datasets.safe_pickle import load_plain_pickle
 from ldznet_bench.errors import DataError
 
 _IMAGE_LISTS = ("image_data_split.json", "image_data_split3000.json")
 
-Fields = Mapping[str, Any]
+ImageFields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Listed:
     """
 
     found: Found
-    images: tuple[Fields, ...]
+    images: tuple[ImageFields, ...]
 
 
 Listing = Callable[[Path, str | None, str], Listed]
@@ -63,7 +66,27 @@ def list_refer(folder: Path, partition: str | None, split: str) -> Listed:
     return Listed(Found(len(needed), sentences, len(refs), sentences), tuple({"image_id": image_id} for image_id in needed))
 
 
-LISTINGS: dict[str, Listing] = {"phrasecut": list_phrasecut, "refer": list_refer}
+def list_grefer(folder: Path, partition: str | None, split: str) -> Listed:
+    """Images of gRefCOCO's refs of a split, which may name nothing."""
+    path = folder / f"grefs({partition}).json"
+    refs = [Fields(entry, f"{path}, element {index}") for index, entry in enumerate(read_array(path))]
+    refs = [ref for ref in refs if in_split(ref.text("split"), split)]
+    needed = dict.fromkeys(ref.integer("image_id") for ref in refs)
+    counts = [(len(ref.items("sentences")), len(target_ids(ref))) for ref in refs]
+    found = Found(len(needed), sum(sentences for sentences, _ in counts), len(refs), sum(sentences * targets for sentences, targets in counts))
+    return Listed(found, tuple({"image_id": image_id} for image_id in needed))
+
+
+def list_refcoco_m(folder: Path, partition: str | None, split: str) -> Listed:
+    """Images of RefCOCO-M, whatever masks are asked for."""
+    del partition, split
+    rows = list(image_fields(tables_in(folder)))
+    instances = [one for _, each in rows for one in each]
+    sentences = sum(len(one.items("sentences")) for one in instances)
+    return Listed(Found(len(rows), sentences, len(instances), sentences), tuple(image for image, _ in rows))
+
+
+LISTINGS: dict[str, Listing] = {"phrasecut": list_phrasecut, "refer": list_refer, "grefer": list_grefer, "refcoco-m": list_refcoco_m}
 
 
 def _whole_number(entry: object, key: str, where: Path) -> int:

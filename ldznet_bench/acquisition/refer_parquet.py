@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +33,10 @@ def take_from_parquet(fetcher: Fetcher, job: Job, source: ReferParquet) -> str:
         MirrorFailure: no such repository, a table that cannot be had, or one of another form.
     """
     tables = [_table(fetcher, source, path) for path in _paths(fetcher, source)]
-    wants_refs = job.spec.path.endswith(".p")
+    make = next(make for ending, make in _MAKERS.items() if job.spec.path.endswith(ending))
     with fetcher.staged(job) as staged:
         try:
-            staged.write_bytes(refs_of(tables) if wants_refs else instances_of(tables))
+            staged.write_bytes(make(tables))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise MirrorFailure(f"the tables of {source.repo} are not of the expected form ({type(error).__name__}: {error})") from error
         return fetcher.accept(job, staged, derived=True)
@@ -74,6 +74,23 @@ def instances_of(tables: list[Path]) -> bytes:
         "categories": [],
     }
     return json.dumps(content, separators=(",", ":")).encode()
+
+
+def without_images(tables: list[Path]) -> bytes:
+    """RefCOCO-M's tables as one, without the images, which are COCO's."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ldznet_bench.datasets.refcoco_m import COLUMNS
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.concat_tables([pq.read_table(table, columns=list(COLUMNS)) for table in tables]), buffer)
+    return buffer.getvalue()
+
+
+_MAKERS: dict[str, Callable[[list[Path]], bytes]] = {".p": refs_of, ".json": instances_of, ".parquet": without_images}
 
 
 def _paths(fetcher: Fetcher, source: ReferParquet) -> list[str]:

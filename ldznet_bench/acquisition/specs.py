@@ -311,11 +311,13 @@ class FolderSpec:
         drive: its id.
         images: how many image files the release counts; None where unknown.
         about: roughly how large.
+        unpack: whether archives in it are unpacked where they lie.
     """
 
     drive: str
     images: int | None = None
     about: str | None = None
+    unpack: bool = False
 
     def __post_init__(self) -> None:
         check_drive_id(self.drive)

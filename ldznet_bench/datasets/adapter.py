@@ -22,6 +22,10 @@ GROUP = "ldznet_bench.datasets"
 FORMATS = {
     "phrasecut": "ldznet_bench.datasets.phrasecut:PhraseCut",
     "refer": "ldznet_bench.datasets.refer:Refer",
+    "grefer": "ldznet_bench.datasets.grefer:GRefer",
+    "refcoco-m": "ldznet_bench.datasets.refcoco_m:RefCocoM",
+    "reasonseg": "ldznet_bench.datasets.reasonseg:ReasonSeg",
+    "phrasecut-negatives": "ldznet_bench.datasets.phrasecut_negatives:PhraseCutNegatives",
     "aigi": "ldznet_bench.datasets.aigi:Aigi",
     "folder": "ldznet_bench.datasets.folder:Folder",
     "packed": "ldznet_bench.datasets.packed:Packed",

@@ -53,8 +53,7 @@ class PhraseCut(Adapter):
 
     def rows(self) -> Iterator[tuple[ImageFile, Sample]]:
         """See `Adapter.rows`."""
-        entries = self._image_entries()
-        find = ImageFinder([base / name for base in (self.release, self.release.parent, self.request.root) for name in _IMAGES])
+        entries, find = self.image_entries(), self.image_finder()
         images: dict[str, ImageFile] = {}
         ranks = None if self.counts is None else _ranks(self.counts)
         words = None if self.words is None else read_word_lists(self.words)
@@ -69,7 +68,11 @@ class PhraseCut(Adapter):
                 image = images[image_id] = ImageFile(image_id, find(f"{image_id}.jpg"), height, width, coco_id)
             yield image, _sample(task, image, ranks, words)
 
-    def _image_entries(self) -> dict[str, tuple[int, int, int | None]]:
+    def image_finder(self) -> ImageFinder:
+        """Finds photographs by file name."""
+        return ImageFinder([base / name for base in (self.release, self.release.parent, self.request.root) for name in _IMAGES])
+
+    def image_entries(self) -> dict[str, tuple[int, int, int | None]]:
         """Height, width and COCO id of every image of the release; 77,000 of them, so they stay tuples."""
         entries: dict[str, tuple[int, int, int | None]] = {}
         for index, element in enumerate(read_array(self.image_list)):

@@ -109,6 +109,10 @@ def download(bench: Bench, *arguments: object) -> dict:
 def make(hosts: Hosts, family: str) -> tuple[str, Path]:
     if family == "phrasecut":
         return "phrasecut:test", hosts.phrasecut()
+    if family in ("grefcoco", "refcoco-m", "refcoco-m-old", "reasonseg"):
+        makers = {"grefcoco": hosts.grefcoco, "reasonseg": hosts.reasonseg}
+        names = {"grefcoco": "grefcoco-unc:val", "refcoco-m": "refcoco-m-new:val", "refcoco-m-old": "refcoco-m-old:val", "reasonseg": "reasonseg:val"}
+        return names[family], makers.get(family, hosts.refcoco_m)()
     if family == "aigi":
         return "aigi:test", hosts.aigi()
     split, partition = {"refcoco": ("testA", "unc"), "refcoco+": ("testB", "unc"), "refcocog": ("test", "umd")}[family]

@@ -29,7 +29,7 @@ def oracle_scores_one(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, 
     assert run["metrics"]["oiou"] == 1
 
 
-@pytest.mark.parametrize("family", ["phrasecut", "refcoco", "refcoco+", "refcocog", "aigi"])
+@pytest.mark.parametrize("family", ["phrasecut", "refcoco", "refcoco+", "refcocog", "aigi", "grefcoco", "refcoco-m", "refcoco-m-old", "reasonseg"])
 def test_from_nothing_to_an_oracle_of_one(bench: Bench, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, family: str, tmp_path: Path) -> None:
     name, card = make(hosts, family)
     said = download(bench, name, "--card", card)
@@ -148,6 +148,42 @@ def test_a_mirror_of_ones_own_comes_first(bench: Bench, hosts: Hosts) -> None:
     paths = {one.path.split("/")[1] for one in hosts.mirror.asked[asked:]}
     assert "lab" in paths
     assert not any(one.path.endswith("refcoco.zip") for one in hosts.mirror.asked)
+
+
+def test_what_came_is_scored_to_a_table(bench: Bench, hosts: Hosts) -> None:
+    """Today's sets, each from its host to a table under today's rules."""
+    cards: list[object] = []
+    names = []
+    for family in ("grefcoco", "refcoco-m", "reasonseg"):
+        name, card = make(hosts, family)
+        download(bench, name, "--card", card)
+        names.append(name)
+        cards += ["--card", card]
+    code, out, err = bench("run", "--models", "oracle,empty,full", "--datasets", ",".join(names), "--protocol", "gres@1", *cards)
+    assert code == 0, err
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith(("oracle", "empty", "full"))}
+    assert [float(cell.strip("*")) for cell in lines["oracle"]] == [100, 100, 100]
+    assert 0 < float(lines["empty"][0]) < 100
+    code, _, err = bench("run", "--models", "oracle", "--datasets", names[0], "--protocol", "refer@1", *cards)
+    assert code == 2
+    assert "refer@1 has no rule for samples without target" in err
+
+
+def test_grefcoco_when_the_hub_is_dead_comes_from_the_authors_zip(bench: Bench, hosts: Hosts) -> None:
+    name, card = make(hosts, "grefcoco")
+    hosts.hub.repos.clear()
+    assert download(bench, name, "--card", card)["done"][0]["prepared"][0]["samples"] > 0
+
+
+def test_reasonseg_by_hand_from_its_zips(bench: Bench, hosts: Hosts, tmp_path: Path) -> None:
+    name, card = make(hosts, "reasonseg")
+    (tmp_path / "mine").mkdir()
+    for file_id, path, _ in hosts.drive.folders["125mewyg5Ao6tZ3ZdJ-1-E3n04LGVELqy"]:
+        (tmp_path / "mine" / path).write_bytes(hosts.drive.files[file_id].content)
+    asked = len(hosts.mirror.asked)
+    said = download(bench, name, "--card", card, "--from", tmp_path / "mine", "--offline")
+    assert said["done"][0]["prepared"][0]["samples"] == 6
+    assert len(hosts.mirror.asked) == asked
 
 
 def test_two_splits_share_what_they_need(bench: Bench, hosts: Hosts) -> None:

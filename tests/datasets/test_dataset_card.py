@@ -27,7 +27,10 @@ def test_cards_state_the_published_counts():
         assert count in (splits[name].phrases, splits[name].refs, splits[name].instances)
 
 
-@pytest.mark.parametrize("family", ["phrasecut", "refcoco", "refcoco+", "refcocog", "aigi", "example", "folder"])
+@pytest.mark.parametrize(
+    "family",
+    ["phrasecut", "refcoco", "refcoco+", "refcocog", "aigi", "example", "folder", "grefcoco", "refcoco-m", "reasonseg", "phrasecut-negatives"],
+)
 def test_every_card_reads_and_names_a_format(family):
     card = dataset_card(family)
     assert card.family == family
