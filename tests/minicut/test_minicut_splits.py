@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import numpy as np
 import pyarrow
@@ -12,6 +13,7 @@ from ldznet_bench.masks.rasterise import rasterise
 from ldznet_bench.minicut import generate, sheet
 from ldznet_bench.minicut.figures import figures_of, through_latents
 from ldznet_bench.minicut.pack import row_of
+from ldznet_bench.minicut.phrases import entities
 from ldznet_bench.minicut.splits import SIZES, labelled, mask_of, split_names
 from ldznet_bench.minicut.words import CAPTION_ONLY
 from ldznet_bench.share import shared
@@ -154,3 +156,20 @@ def test_the_sheet_is_a_picture(tmp_path, capsys):
     with Image.open(tmp_path / "sheet.jpg") as picture, Image.open(shared("datasets").parent / dataset_card("minicut").picture) as committed:
         assert picture.size == committed.size
     assert sheet.main([]) == 2 and "name one file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("domain", "place"), [("photo", 0), ("refer", 1)])
+def test_without_all_words_one_gets_as_far_as_the_page_says(domain, place):
+    scores = []
+    for index in range(SIZES["test"]):
+        item = labelled(domain, "test", index)
+        masks = [mask_of(phrase, item.layout) for phrase in item.phrases]
+        for number, (phrase, mask) in enumerate(zip(item.phrases, masks, strict=True)):
+            noun = [entity.number for entity in entities(item.layout) if entity.noun == phrase.noun]
+            things = item.layout.owners >= len(item.layout.scene.regions)
+            guesses = (np.isin(item.layout.owners, noun), things, masks[(number + 1) % len(masks)])
+            scores.append([np.count_nonzero(guess & mask) / np.count_nonzero(guess | mask) for guess in guesses])
+    page = (shared("datasets").parent / "docs" / "minicut.md").read_text().replace("\n", " ")
+    found = re.search(r"perfectly, ([\d.]+) and ([\d.]+); all things ([\d.]+) and ([\d.]+); .*? means ([\d.]+) and ([\d.]+)\.", page)
+    assert [f"{100 * score:.1f}" for score in np.mean(scores, axis=0)] == list(found.groups()[place::2])
