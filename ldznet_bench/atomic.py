@@ -18,8 +18,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its place when the block ends well and vanishes when it does not.
 
     Raises:
-        BenchError: the folder cannot be written or the disk is full; `path` is then as it was before.
+        BenchError: the folder cannot be written, the disk is full, or `path` is a device or a pipe; `path` is then as it was before.
     """
+    if _is_special(path):
+        raise BenchError(f"{path} is a device or a pipe, which cannot be replaced by a file.", "Name a file.")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or leave the old one."""
+    """Write a whole file or leave the old one. Devices and pipes (``/dev/stdout``) are written into, never replaced.
+
+    Raises:
+        BenchError: see `replacing`.
+    """
+    if _is_special(path):
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise write_error(path, error) from error
+        return
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -59,6 +71,10 @@ def write_error(path: Path, error: OSError) -> BenchError:
     reason = error.strerror or str(error)
     remedy = "Free some space or choose another place with --output or --home; nothing half-written was left behind."
     return BenchError(f"cannot write {path}: {reason}.", remedy)
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _flush(path: Path) -> None:

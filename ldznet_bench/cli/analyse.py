@@ -15,7 +15,7 @@ from ldznet_bench.cli.data import data_options, open_datasets
 @click.argument("run", metavar="RUN")
 @options.together(options.output)
 @click.option("--where", default="", metavar="SLICE", help="Only some samples: 'size<0.02'.")
-@click.option("--boundary", is_flag=True, help="Boundary IoU too; needs the dataset (--data-root) and stored masks.")
+@click.option("--boundary", is_flag=True, help="From masks: Boundary IoU, mistakes of outline; needs the dataset (--data-root).")
 @data_options
 @options.as_json
 def command(run: str, output: Path, where: str, boundary: bool, as_json: bool, **given: Any) -> int:  # noqa: ANN401 - options

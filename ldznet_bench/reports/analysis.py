@@ -17,7 +17,7 @@ from ldznet_bench.reports.runs import Run
 from ldznet_bench.statistics.bootstrap import bootstrap, number_clusters
 from ldznet_bench.statistics.curves import Calibration, calibration, curves
 from ldznet_bench.statistics.estimators import Estimator, add_up
-from ldznet_bench.statistics.failures import CLASSES, MEANING, boundary_iou, classify
+from ldznet_bench.statistics.failures import CLASSES, MEANING, boundary_iou, classify, wrong_at_outline_only
 from ldznet_bench.statistics.intervals import Interval, interval
 from ldznet_bench.statistics.samples import Samples, read_samples
 from ldznet_bench.statistics.slices import COLUMNS
@@ -52,6 +52,7 @@ class Analysis:
         protocol: full name.
         n_samples: looked at.
         failures: samples per class.
+        failures_from: ``masks``, or ``counts`` where the dataset or stored masks are missing: then "boundary only" is an IoU from 0.5 to 0.75.
         calibration: None where maps are binary or the protocol has no grid.
         transfer: see there.
         boundary_iou: mean over samples; None without the dataset or without stored masks.
@@ -63,6 +64,7 @@ class Analysis:
     protocol: str
     n_samples: int
     failures: dict[str, int]
+    failures_from: str
     calibration: Calibration | None
     transfer: Transfer | None
     boundary_iou: float | None
@@ -74,7 +76,7 @@ def analyse(run: Run, dataset: Dataset | None = None, *, where: str = "") -> Ana
 
     Args:
         run: a finished one.
-        dataset: prepared, for Boundary IoU.
+        dataset: prepared, for what is made from masks: Boundary IoU and mistakes of outline.
         where: slice expression.
 
     Raises:
@@ -89,8 +91,9 @@ def analyse(run: Run, dataset: Dataset | None = None, *, where: str = "") -> Ana
     if not len(samples):
         raise BenchError(f"no sample of {run.path} is in the slice {where!r}.", "Widen --where.")
     lists = (samples.table.column(name).to_pylist() for name in ("instance_areas", "instance_intersections"))
-    counted = Counter(classify(samples.counts, *lists))
-    edge, edge_interval = (None, Interval(None, None)) if dataset is None else _boundary(run, samples, dataset)
+    edges = None if dataset is None else _edges(run, samples, dataset)
+    counted = Counter(classify(samples.counts, *lists, None if edges is None else edges.outline))
+    edge, edge_interval = (None, Interval(None, None)) if edges is None else _boundary(edges, samples)
     has_counts = dense and samples.counts.hist_fg is not None
     return Analysis(
         model=run.model,
@@ -98,6 +101,7 @@ def analyse(run: Run, dataset: Dataset | None = None, *, where: str = "") -> Ana
         protocol=run.protocol,
         n_samples=len(samples),
         failures={name: counted[name] for name in CLASSES},
+        failures_from="counts" if edges is None else "masks",
         calibration=calibration(samples, rules) if has_counts else None,
         transfer=_transfer(run, samples) if has_counts else None,
         boundary_iou=edge,
@@ -113,6 +117,8 @@ def to_json(found: Analysis) -> dict[str, Any]:
 def to_text(found: Analysis) -> str:
     """For people."""
     lines = [f"{found.model} on {found.dataset} under {found.protocol}: {found.n_samples} samples"]
+    if found.failures_from == "counts":
+        lines.append("  (from counts: without masks, boundary only is an IoU from 0.5 to 0.75; --data-root and stored masks tell it exactly)")
     for name, count in found.failures.items():
         lines.append(f"  {name:16} {count:6} {100 * count / found.n_samples:5.1f} %  {MEANING[name]}")
     if found.calibration is not None:
@@ -142,24 +148,42 @@ def _transfer(run: Run, samples: Samples) -> Transfer:
     return Transfer(threshold["value"], threshold["source"], at, float(found.thresholds[best]), float(found.mean_iou[best]))
 
 
-def _boundary(run: Run, samples: Samples, dataset: Dataset) -> tuple[float | None, Interval]:
-    """On the annotation canvas: square canvases distort edges, so runs under them have no Boundary IoU."""
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """What masks say, per sample.
+
+    Attributes:
+        iou: Boundary IoU.
+        outline: whether what is wrong is the outline alone.
+    """
+
+    iou: list[float]
+    outline: list[bool]
+
+
+def _edges(run: Run, samples: Samples, dataset: Dataset) -> _Edges | None:
+    """On the annotation canvas: square canvases distort edges, so runs under them have neither."""
     rules = check_rules(run)
     if dataset.fingerprint != run.summary["fingerprint"]:
         raise BenchError(f"{run.path} was not made from this dataset: their fingerprints differ.", "Name the release that the run was made from.")
     if rules.canvas is not None:
-        return None, Interval(None, None)
+        return None
     masks = predictions(run.path, set(samples.sample_id.tolist()))
     if len(masks) < len(samples):
         raise BenchError(f"{run.path} stores masks of {len(masks)} of {len(samples)} samples.", "Run the cell without --no-masks.")
-    values, images = [], []
-    for ident, image in zip(samples.sample_id.tolist(), samples.image_id.tolist(), strict=True):
+    found = _Edges([], [])
+    for ident in samples.sample_id.tolist():
         geometry = dataset.find(ident)[1].geometry
         mask = masks[ident]
-        value = boundary_iou(rasterise(geometry.parts, mask.shape[0], mask.shape[1], rules.rasteriser), mask)
-        values.append(float(rules.empty_iou) if value is None else value)
-        images.append(image)
-    (cluster,), n_clusters = number_clusters(np.array(images))
-    sums = add_up(np.column_stack([values, np.ones(len(values))]), cluster, n_clusters)
+        truth = rasterise(geometry.parts, mask.shape[0], mask.shape[1], rules.rasteriser)
+        value = boundary_iou(truth, mask)
+        found.iou.append(float(rules.empty_iou) if value is None else value)
+        found.outline.append(wrong_at_outline_only(truth, mask))
+    return found
+
+
+def _boundary(edges: _Edges, samples: Samples) -> tuple[float, Interval]:
+    (cluster,), n_clusters = number_clusters(samples.image_id)
+    sums = add_up(np.column_stack([edges.iou, np.ones(len(edges.iou))]), cluster, n_clusters)
     drawn = bootstrap([Estimator(sums, lambda total: total[:, 0] / np.maximum(1, total[:, 1]))])[0]
-    return float(np.mean(values)), interval(drawn, n_clusters)
+    return float(np.mean(edges.iou)), interval(drawn, n_clusters)

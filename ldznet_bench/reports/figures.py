@@ -19,7 +19,7 @@ from ldznet_bench.reports.runs import Run
 from ldznet_bench.reports.svg import COLOURS, DASHES
 from ldznet_bench.reports.table import metric_title
 from ldznet_bench.statistics.bootstrap import number_clusters
-from ldznet_bench.statistics.curves import curves
+from ldznet_bench.statistics.curves import calibration, curves
 from ldznet_bench.statistics.estimators import add_up
 from ldznet_bench.statistics.paired import common_ids, restrict
 from ldznet_bench.statistics.samples import Samples, read_samples
@@ -36,7 +36,7 @@ _FEWEST = 5  # samples that a point of the size curve stands for
 
 
 def write_figures(folder: Path, runs: Sequence[Run], datasets: Mapping[str, Dataset], *, width: Width = "single", rows: int = 4) -> list[Path]:
-    """Draw what the runs allow: PR curves of dense runs, mIoU against object size, differences per image of two runs, qualitative grids.
+    """Draw what the runs allow: PR and reliability curves, mIoU against object size, differences per image of two runs, qualitative grids.
 
     Args:
         folder: that PDFs and PNGs are written to.
@@ -60,7 +60,8 @@ def write_figures(folder: Path, runs: Sequence[Run], datasets: Mapping[str, Data
     for (name, protocol), members in sorted(groups.items()):
         stem = f"{name}-{protocol}".replace(":", "-").replace("/", "-")
         samples = {label: _read(run) for label, run in members.items()}
-        figures = {"pr": _pr(samples, protocol, width), "size": _size(samples, protocol, width), "images": _images(samples, protocol, width)}
+        figures = {"pr": _pr(samples, protocol, width), "reliability": _reliability(samples, protocol, width)}
+        figures |= {"size": _size(samples, protocol, width), "images": _images(samples, protocol, width)}
         if name in datasets:
             figures["grid"] = _grid(samples, members, datasets[name], rows)
         files += [file for kind, figure in figures.items() if figure is not None for file in _save(figure, folder / f"{stem}-{kind}")]
@@ -138,6 +139,20 @@ def _pr(samples: Mapping[str, Samples], protocol: str, width: Width) -> Figure |
     return _finish(figure, axes[0][0], "recall", "precision")
 
 
+def _reliability(samples: Mapping[str, Samples], protocol: str, width: Width) -> Figure | None:
+    """Share of true pixels against their score, in ten bins; honest scores lie on the diagonal."""
+    rules = get_protocol(protocol)
+    dense = {name: calibration(item, rules) for name, item in samples.items() if item.counts.hist_fg is not None}
+    if not dense:
+        return None
+    figure, axes = _new(WIDTHS[width], 0.75 * WIDTHS["single"])
+    axes[0][0].plot([0, 1], [0, 1], color="black", linewidth=0.6)
+    for index, (name, found) in enumerate(dense.items()):
+        score, true, _ = zip(*found.bins, strict=True)
+        axes[0][0].plot(score, true, marker="o", markersize=2.5, label=f"{_plain(name)} (ECE {100 * found.ece:.1f} %)", **_line(index))
+    return _finish(figure, axes[0][0], "mean score of pixels", "share that is true")
+
+
 def _size(samples: Mapping[str, Samples], protocol: str, width: Width) -> Figure:
     rules = get_protocol(protocol)
     figure, axes = _new(WIDTHS[width], 0.75 * WIDTHS["single"])
@@ -168,7 +183,7 @@ def _images(samples: Mapping[str, Samples], protocol: str, width: Width) -> Figu
     axes[0][0].bar(np.arange(n_clusters), delta, width=1.0, color=np.where(delta >= 0, COLOURS[0], COLOURS[1]))
     axes[0][0].axhline(0, color="black", linewidth=0.6)
     axes[0][0].set_title(f"{_plain(b[0])} minus {_plain(a[0])}", fontsize=8)
-    return _finish(figure, axes[0][0], "images, sorted", "difference of IoU, mean of an image", legend=False)
+    return _finish(figure, axes[0][0], "images, sorted", "difference of IoU per image", legend=False)
 
 
 def _grid(samples: Mapping[str, Samples], runs: Mapping[str, Run], dataset: Dataset, rows: int) -> Figure:
@@ -188,6 +203,7 @@ def _grid(samples: Mapping[str, Samples], runs: Mapping[str, Run], dataset: Data
             axis.imshow(_tinted(np.asarray(found.image), mask, place))
             axis.set_xticks([])
             axis.set_yticks([])
+            axis.spines[:].set_visible(False)
             if row == 0:
                 axis.set_title(_plain(columns[place]), fontsize=7)
         axes[row][0].set_ylabel(_plain(dataset.find(ident)[1].phrase)[:40], fontsize=6)

@@ -23,7 +23,7 @@ from ldznet_bench.reports.runs import Run
 from ldznet_bench.reports.slice_tables import SliceTable, slice_tables, slices_html
 from ldznet_bench.reports.table import Column, Row, Table, ranked
 from ldznet_bench.reports.text import number, spread
-from ldznet_bench.statistics.curves import curves
+from ldznet_bench.statistics.curves import calibration, curves
 from ldznet_bench.statistics.estimators import Float64Array
 from ldznet_bench.statistics.samples import Samples, read_samples
 from ldznet_bench.statistics.slices import COLUMNS
@@ -179,6 +179,9 @@ def _charts(samples: Mapping[str, Samples], runs: Mapping[str, Run], iou: Mappin
         at = {name: list(zip(found.thresholds.tolist(), found.mean_iou.tolist(), strict=True)) for name, found in dense.items()}
         title = "Mean IoU by threshold"
         charts.append((title, svg.lines(at, x="threshold", y="mean IoU", title=title, names=list(samples))))
+        bins = {name: [point[:2] for point in calibration(samples[name], rules).bins] for name in dense}
+        title = "Reliability of pixel scores"
+        charts.append((title, svg.lines(bins, x="mean score of pixels", y="share that is true", title=title, names=list(samples))))
     return charts
 
 

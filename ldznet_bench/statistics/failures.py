@@ -1,4 +1,4 @@
-"""What kind of mistake a prediction is, from a record's counts alone; and Boundary IoU where masks are at hand."""
+"""What kind of mistake a prediction is: from a record's counts, and where masks are at hand from those; and Boundary IoU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from ldznet_bench.metrics.scores import Columns
 
 BoolArray = npt.NDArray[np.bool_]
 
-CLASSES = ("good", "boundary", "empty", "wrong instance", "missed instance", "spill", "partial")
+CLASSES = ("good", "boundary only", "empty", "wrong instance", "missed instance", "spill", "partial")
+BAND = 0.1  # a mistake is one of outline up to this share of the object's side (the root of its area), whatever the object's size
+_OUTSIDE = 0.1  # share of the wrong pixels that may lie beyond the band
 MEANING = {
     "good": "IoU of 0.75 or more",
-    "boundary": "IoU from 0.5 to 0.75 with every instance found: right object, inexact outline",
+    "boundary only": "the right object with an inexact outline: nine tenths of the wrong pixels lie near the outline of the truth",
     "empty": "nothing is predicted although something is there",
     "wrong instance": "under a tenth of the prediction lies on the truth",
     "missed instance": "of several instances one is found (over half of it) and one is not (under a tenth)",
@@ -24,19 +26,50 @@ MEANING = {
 }
 
 
-def classify(counts: Columns, instance_areas: Sequence[Sequence[int]], instance_intersections: Sequence[Sequence[int]]) -> list[str]:
+def classify(
+    counts: Columns,
+    instance_areas: Sequence[Sequence[int]],
+    instance_intersections: Sequence[Sequence[int]],
+    outline: Sequence[bool] | None = None,
+) -> list[str]:
     """One of `CLASSES` per sample; the first that applies, in the order wrong before missing before outline.
 
     Args:
         counts: of n samples.
         instance_areas: per sample and instance.
         instance_intersections: predicted pixels within each.
+        outline: per sample, `wrong_at_outline_only` of its masks; None where there are no masks: then an IoU of 0.5 or more stands for it.
     """
     rows = zip(counts.intersection.tolist(), counts.union.tolist(), counts.gt_area.tolist(), counts.pred_area.tolist(), strict=True)
+    near = outline or [inter >= 0.5 * union for inter, union in zip(counts.intersection.tolist(), counts.union.tolist(), strict=True)]
     return [
-        _classify(inter, union, gt, pred, areas, hits)
-        for (inter, union, gt, pred), areas, hits in zip(rows, instance_areas, instance_intersections, strict=True)
+        _classify(inter, union, gt, pred, areas, hits, edge)
+        for (inter, union, gt, pred), areas, hits, edge in zip(rows, instance_areas, instance_intersections, near, strict=True)
     ]
+
+
+def wrong_at_outline_only(truth: BoolArray, prediction: BoolArray) -> bool:
+    """Whether at least nine tenths of the wrong pixels lie near the outline of the truth: within a tenth of the object's side on either side of it.
+
+    Args:
+        truth: bool (h, w).
+        prediction: of the same shape.
+
+    Returns:
+        False where there is no truth, or where nothing of it is predicted.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"a truth of shape {truth.shape} and a prediction of shape {prediction.shape}")
+    area = int(truth.sum())
+    if not (truth & prediction).any():
+        return False
+    width = max(1, round(BAND * math.sqrt(area)))
+    band = _edge(truth, width) | (_grown(truth, width) & ~truth)
+    wrong = truth ^ prediction
+    return int((wrong & ~band).sum()) <= _OUTSIDE * int(wrong.sum())
 
 
 def boundary_iou(truth: BoolArray, prediction: BoolArray, dilation: float = 0.02) -> float | None:
@@ -63,14 +96,25 @@ def boundary_iou(truth: BoolArray, prediction: BoolArray, dilation: float = 0.02
 
 def _edge(mask: BoolArray, width: int) -> BoolArray:
     """Pixels of the mask whose square neighbourhood of that radius leaves the mask; outside the canvas there is no mask."""
-    side = 2 * width + 1
-    sums = np.pad(np.pad(mask, width).astype(np.int32).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    edge: BoolArray = mask & (inside < side * side)
+    edge: BoolArray = mask & (_neighbours(mask, width) < (2 * width + 1) ** 2)
     return edge
 
 
-def _classify(inter: int, union: int, gt: int, pred: int, areas: Sequence[int], hits: Sequence[int]) -> str:
+def _grown(mask: BoolArray, width: int) -> BoolArray:
+    """Pixels whose square neighbourhood of that radius holds a pixel of the mask."""
+    grown: BoolArray = _neighbours(mask, width) > 0
+    return grown
+
+
+def _neighbours(mask: BoolArray, width: int) -> npt.NDArray[np.int32]:
+    """How many pixels of the mask lie in the square neighbourhood of that radius, per pixel."""
+    side = 2 * width + 1
+    sums = np.pad(np.pad(mask, width).astype(np.int32).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    found: npt.NDArray[np.int32] = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return found
+
+
+def _classify(inter: int, union: int, gt: int, pred: int, areas: Sequence[int], hits: Sequence[int], outline: bool) -> str:
     iou = inter / union if union else 1.0
     if iou >= 0.75:
         return "good"
@@ -81,6 +125,6 @@ def _classify(inter: int, union: int, gt: int, pred: int, areas: Sequence[int], 
     found = [hit / area for hit, area in zip(hits, areas, strict=True) if area]
     if len(found) > 1 and min(found) < 0.1 and max(found) > 0.5:
         return "missed instance"
-    if iou >= 0.5:
-        return "boundary"
+    if outline:
+        return "boundary only"
     return "spill" if inter > 0.5 * gt and inter < 0.5 * pred else "partial"

@@ -48,3 +48,13 @@ def test_an_empty_slice_is_explained(tmp_path: Path) -> None:
 
     with pytest.raises(BenchError, match="no sample"):
         analyse(read_run(write_run(tmp_path, "a", n_images=3)), where="size>2")
+
+
+def test_where_the_class_of_outlines_comes_from_is_said(tmp_path: Path) -> None:
+    data = PictureDataset(tmp_path)
+    run = read_run(write_pictured_run(tmp_path / "runs", data, "a", shift=20))
+    by_masks, by_counts = analyse(run, data), analyse(run)
+    assert (by_masks.failures_from, by_counts.failures_from) == ("masks", "counts")
+    assert by_counts.failures["boundary only"] == by_counts.n_samples  # an IoU of 0.6 looks like one
+    assert by_masks.failures["boundary only"] == 0  # a quarter of the width aside is none
+    assert "from counts" in to_text(by_counts) and "from counts" not in to_text(by_masks)

@@ -18,7 +18,7 @@ def test_two_dense_runs_have_curves_sizes_and_differences(tmp_path: Path) -> Non
         write_run(tmp_path / "runs", name, n_images=20, model_seed=len(name))
     files = write_figures(tmp_path / "out", find_runs(tmp_path / "runs")[0], {})
     assert sorted(file.name for file in files if file.suffix == ".pdf") == [
-        f"phrasecut-test-clipseg@1-{kind}.pdf" for kind in ("images", "pr", "size")
+        f"phrasecut-test-clipseg@1-{kind}.pdf" for kind in ("images", "pr", "reliability", "size")
     ]
 
 

@@ -84,7 +84,7 @@ def test_without_a_dataset_there_are_words_and_numbers(tmp_path: Path) -> None:
     write_run(tmp_path, "a", n_images=20)
     runs = find_runs(tmp_path)[0]
     page = report(make_table(runs), runs, {})
-    assert "mean IoU" in page and "<img" not in page and page.count('role="img"') == 6
+    assert "mean IoU" in page and "<img" not in page and page.count('role="img"') == 7
 
 
 def section(page: str, index: int = 0) -> dict[str, Any]:

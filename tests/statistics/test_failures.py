@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ldznet_bench.metrics.scores import Columns
-from ldznet_bench.statistics.failures import CLASSES, MEANING, boundary_iou, classify
+from ldznet_bench.statistics.failures import CLASSES, MEANING, boundary_iou, classify, wrong_at_outline_only
 
 
 def one(inter: int, gt: int, pred: int, areas: list[int] | None = None, hits: list[int] | None = None) -> str:
@@ -18,7 +18,7 @@ def one(inter: int, gt: int, pred: int, areas: list[int] | None = None, hits: li
     ("arguments", "expected"),
     [
         ((90, 100, 100), "good"),
-        ((70, 100, 80), "boundary"),
+        ((70, 100, 80), "boundary only"),
         ((0, 100, 0), "empty"),
         ((0, 0, 0), "good"),
         ((5, 100, 100), "wrong instance"),
@@ -66,3 +66,52 @@ def test_identical_masks_have_identical_edges() -> None:
 
 def test_two_empty_masks_have_no_edge() -> None:
     assert boundary_iou(np.zeros((5, 5), bool), np.zeros((5, 5), bool)) is None
+
+
+def box(y: int, x: int, height: int, width: int) -> np.ndarray:
+    mask = np.zeros((60, 80), bool)
+    mask[y : y + height, x : x + width] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        (box(9, 9, 32, 32), True),  # a pixel too large all around
+        (box(13, 13, 24, 24), True),  # 3 pixels too small: a tenth of the side
+        (box(10, 13, 30, 30), True),  # 3 pixels to the right
+        (box(10, 25, 30, 30), False),  # half a side to the right
+        (box(10, 10, 30, 15), False),  # half of the object
+        (box(10, 10, 30, 30) | box(45, 60, 5, 5), False),  # and something else besides
+        (box(45, 60, 5, 5), False),
+        (np.zeros((60, 80), bool), False),
+    ],
+)
+def test_mistakes_of_outline(prediction: np.ndarray, expected: bool) -> None:
+    assert wrong_at_outline_only(box(10, 10, 30, 30), prediction) is expected
+
+
+def test_no_truth_has_no_outline() -> None:
+    assert not wrong_at_outline_only(np.zeros((60, 80), bool), box(1, 1, 3, 3))
+    with pytest.raises(ValueError, match="shape"):
+        wrong_at_outline_only(np.zeros((6, 8), bool), box(1, 1, 3, 3))
+
+
+@given(seed=st.integers(0, 30))
+@settings(max_examples=15, deadline=None)
+def test_the_band_equals_the_obvious_loop(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = np.kron(rng.random((4, 5)) > 0.5, np.ones((4, 4), bool))
+    prediction = truth ^ (rng.random(truth.shape) > 0.93)
+    width = max(1, round(0.1 * np.sqrt(truth.sum())))
+    near = slow_edge(truth, width)
+    for y, x in zip(*(~truth).nonzero(), strict=True):
+        near[y, x] = truth[max(0, y - width) : y + width + 1, max(0, x - width) : x + width + 1].any()
+    wrong = truth ^ prediction
+    expected = bool((truth & prediction).any() and (wrong & ~near).sum() <= 0.1 * wrong.sum())
+    assert wrong_at_outline_only(truth, prediction) is expected
+
+
+def test_masks_overrule_the_guess_from_counts() -> None:
+    counts = Columns(*(np.array([value, value]) for value in (70, 110, 100, 80)))
+    assert classify(counts, [[100]] * 2, [[70]] * 2, [True, False]) == ["boundary only", "partial"]
