@@ -27,6 +27,8 @@ _ESCAPES = {
     "\N{EN DASH}": "--",
     "…": r"\dots{}",
 }
+# Six columns with intervals fit a page and three a column; \\small is what papers set tables in.
+_TIGHT = r"\small\setlength{\tabcolsep}{2.5pt}"
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 _PREAMBLE = r"% needs \usepackage[T1]{fontenc}, \usepackage{textcomp} and \usepackage{booktabs}"
 
@@ -47,8 +49,9 @@ def to_latex(table: Table) -> str:
     notes = _notes(table)
     if not table.caption:
         return "\n".join([_PREAMBLE, *lines, *notes]) + "\n"
+    name = "table*" if table.wide else "table"
     caption = [rf"\caption{{{escape(table.caption)}}}\smallskip", *([rf"\label{{{table.label}}}"] if table.label else [])]
-    return "\n".join([_PREAMBLE, r"\begin{table}[t]", r"\centering", *caption, *lines, *notes, r"\end{table}"]) + "\n"
+    return "\n".join([_PREAMBLE, rf"\begin{{{name}}}[t]", r"\centering", _TIGHT, *caption, *lines, *notes, rf"\end{{{name}}}"]) + "\n"
 
 
 def to_macros(table: Table) -> str:
@@ -124,11 +127,14 @@ def _superscript(marks: tuple[str, ...]) -> str:
 
 
 def _notes(table: Table) -> list[str]:
-    notes = [rf"\textsuperscript{{{number}}} {escape(note)}." for number, note in enumerate(table.footnotes, 1)]
+    """Two paragraphs: where the numbers of each row are from; then rules, marks and intervals. A mark never ends a line."""
+    sources = [rf"\textsuperscript{{{number}}}~{escape(note)}." for number, note in enumerate(table.footnotes, 1)]
+    rest = []
     for note in table.notes:
         mark = re.match(r"\^(\S+) ", note)
-        notes.append(rf"\textsuperscript{{{escape(mark[1])}}} {escape(note[mark.end() :])}." if mark else f"{escape(_sentence(note))}.")
-    return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *notes, r"\end{minipage}"]
+        rest.append(rf"\textsuperscript{{{escape(mark[1])}}}~{escape(note[mark.end() :])}." if mark else f"{escape(_sentence(note))}.")
+    between = [r"\par\smallskip"] if sources else []
+    return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *sources, *between, *rest, r"\end{minipage}"]
 
 
 def _sentence(note: str) -> str:

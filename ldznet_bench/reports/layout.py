@@ -13,7 +13,7 @@ from ldznet_bench.reports.interleave import cell, reference
 from ldznet_bench.reports.published import PublishedRow, load_published, pick
 from ldznet_bench.reports.runs import Run, choose
 from ldznet_bench.reports.seeds import row_labels
-from ldznet_bench.reports.table import Column, Entry, Options, Row, Table, Value, check, fill, notes_for, rows_of
+from ldznet_bench.reports.table import Column, Entry, Options, Row, Table, Value, check, fill, metric_title, notes_for, rows_of
 from ldznet_bench.share import shared
 
 
@@ -72,6 +72,7 @@ class Layout:
         columns: in order.
         rows: in order.
         decimals: of scores in percent.
+        wide: as wide as the page, not as a column.
     """
 
     caption: str
@@ -80,6 +81,7 @@ class Layout:
     columns: tuple[LayoutColumn, ...]
     rows: tuple[LayoutRow, ...]
     decimals: int = 1
+    wide: bool = False
 
     def __post_init__(self) -> None:
         for column in self.columns:
@@ -133,11 +135,11 @@ def lay_out(layout: Layout, runs: Sequence[Run], options: Options) -> Table:
     rows: list[Row] = []
     for index, row in enumerate(layout.rows):
         if row.model:
-            rows += rows_of(entries[index], options)
+            rows += [replace(found, refs=(_measured(notes, found, columns, entries[index]),)) for found in rows_of(entries[index], options)]
         else:
             rows.append(_published(layout, row, columns, measured, groups[index], notes))
-    texts = (options.caption or layout.caption, options.label or layout.label)
-    return Table(columns, tuple(rows), notes_for([entry.run for entry in flat], rows, options), tuple(notes), *texts, layout.decimals, options.pm)
+    looks = (options.caption or layout.caption, options.label or layout.label, layout.decimals, options.pm, layout.wide)
+    return Table(columns, tuple(rows), notes_for([entry.run for entry in flat], rows, options), tuple(notes), *looks)
 
 
 def _column(index: int, column: LayoutColumn) -> Column:
@@ -158,6 +160,23 @@ def _entries(row: LayoutRow, runs: Sequence[Run], columns: Sequence[Column], gro
 
 def _columns_of(run: Run, columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if (column.dataset, column.protocol) == (run.dataset, run.protocol)]
+
+
+def _measured(notes: list[str], row: Row, columns: Sequence[Column], entries: Sequence[Entry]) -> int:
+    """The number of the footnote that says by which rules a row of ours was made; equal ones share it."""
+    parts: dict[str, list[str]] = {}
+    for column in columns:
+        run = next((entry.run for entry in entries if column in entry.values), None)
+        if column in row.values and run is not None:
+            threshold = run.summary.get("threshold") or {}
+            source = (run.summary.get("thresholds", {}).get(column.metric) or {}).get("source") or threshold.get("source", "fixed")
+            words = {"fixed": f"fixed threshold {threshold.get('value', '')}".rstrip(), "oracle-test": "best threshold on the test set"}
+            how = "no threshold" if column.metric == "ap" else words.get(source, f"threshold {source}")
+            parts.setdefault(f"{column.protocol}, {how}", []).append(metric_title(column.metric))
+    text = "Measured here: " + "; ".join(f"{how} ({', '.join(dict.fromkeys(names))})" for how, names in parts.items())
+    if text not in notes:
+        notes.append(text)
+    return notes.index(text) + 1
 
 
 def _published(layout: Layout, row: LayoutRow, columns: Sequence[Column], measured: Sequence[Row], group: str, notes: list[str]) -> Row:

@@ -117,6 +117,7 @@ class Table:
         label: of it, for ``\ref``.
         decimals: of scores in percent.
         pm: print intervals as half-widths instead of ends.
+        wide: of a paper's page instead of a column.
     """
 
     columns: tuple[Column, ...]
@@ -127,6 +128,7 @@ class Table:
     label: str = ""
     decimals: int = 2
     pm: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,8 @@ def notes_for(runs: Sequence[Run], rows: Sequence[Row], options: Options) -> tup
         notes.append(f"± standard deviation over runs that differ in {' and '.join(what)} alone")
     if options.training_seeds and options.intervals:
         notes.append("several training seeds: mean; its interval draws seeds as well as images from six seeds on")
-    return (*notes, "scores in percent; n/a: the metric does not apply (binary maps have no AP)")
+    unknown = any(value.score is None for row in rows for value in row.values.values())
+    return (*notes, "scores in percent" + ("; n/a: the metric does not apply (binary maps have no AP)" if unknown else ""))
 
 
 def ranked(table: Table, column: Column) -> dict[int, int]:
