@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from make_clipseg import write_clipseg
 from PIL import Image
@@ -65,10 +66,16 @@ def test_python_of_the_readme_runs(place, capsys):
     assert re.search(r"^0\.\d+", capsys.readouterr().out)
 
 
-def test_the_table_in_the_readme_is_what_its_command_prints(place, capsys):
+def test_the_table_and_the_figure_in_the_readme_are_what_their_commands_make(place, capsys):
     command, table = re.search(r"<!-- printed by: ldznet-bench (.*?) -->\n```text\n(.*?)```", README, re.DOTALL).groups()
     assert main._run(shlex.split(command)) == 0
     assert capsys.readouterr().out == table
+    pytest.importorskip("matplotlib")
+    command, figure = re.search(r"<!-- made by: ldznet-bench (.*?) -->\n!\[.*?\]\((.*?)\)", README, re.DOTALL).groups()
+    assert main._run(shlex.split(command)) == 0
+    made, shown = (np.asarray(Image.open(path).convert("RGB"), dtype=int) for path in (*place.glob("figures/*-grid.png"), REPOSITORY / figure))
+    # Not byte by byte: another build of the font library sets letters a little differently.
+    assert made.shape == shown.shape and np.abs(made - shown).mean() < 0.5
 
 
 def test_links_between_pages_lead_somewhere():
