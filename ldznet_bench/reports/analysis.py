@@ -90,9 +90,9 @@ def analyse(run: Run, dataset: Dataset | None = None, *, where: str = "") -> Ana
         samples = samples.take(slices_of(run, samples, where)[0][1])
     if not len(samples):
         raise BenchError(f"no sample of {run.path} is in the slice {where!r}.", "Widen --where.")
-    lists = (samples.table.column(name).to_pylist() for name in ("instance_areas", "instance_intersections"))
+    areas, hits = (samples.table.column(name).to_pylist() for name in ("instance_areas", "instance_intersections"))
     edges = None if dataset is None else _edges(run, samples, dataset)
-    counted = Counter(classify(samples.counts, *lists, outline=None if edges is None else edges.outline))
+    counted = Counter(classify(samples.counts, areas, hits, None if edges is None else edges.outline))
     edge, edge_interval = (None, Interval(None, None)) if edges is None else _boundary(edges, samples)
     has_counts = dense and samples.counts.hist_fg is not None
     return Analysis(
