@@ -47,7 +47,7 @@ def test_clipseg_is_downloaded_and_runs_without_a_socket(bench: Bench, clipseg: 
     assert json.loads(out)["runs"][0]["model"].startswith("clipseg/full")
 
 
-@pytest.mark.parametrize("model", ["clipseg", "ldznet", "ldm-attention", "sam3"])
+@pytest.mark.parametrize("model", ["clipseg", "ldznet", "ldm-attention", "sam3", "grounding-dino", "mm-grounding-dino", "owlv2", "omdet-turbo"])
 def test_every_source_of_every_part_arrives_in_its_folder(bench: Bench, hosts: Hosts, tmp_path: Path, model: str) -> None:
     from ldznet_bench.models.card import model_card
 
@@ -68,6 +68,13 @@ def test_every_source_of_every_part_arrives_in_its_folder(bench: Bench, hosts: H
 def test_ldznet_with_all_its_parts_is_one_command(bench: Bench, hosts: Hosts) -> None:
     said = download(bench, "ldznet", "--card", serve_weights(hosts, "ldznet"))
     assert [one["name"] for one in said["done"]] == ["ldznet:txt2mask", "ldznet:sd-v1-4"]
+
+
+def test_a_variant_brings_its_own_parts_alone(bench: Bench, hosts: Hosts) -> None:
+    said = download(bench, "owlv2/sam2", "--card", serve_weights(hosts, "owlv2"))
+    assert [one["name"] for one in said["done"]] == ["owlv2:owlv2-large", "owlv2:sam2.1-hiera-large"]
+    code, _, err = bench("download", "owlv2/sam4", "--quiet")
+    assert (code, "unknown variant of owlv2 'sam4'. Did you mean 'sam" in err) == (2, True)
 
 
 def test_verify_finds_a_damaged_tensor(bench: Bench, clipseg: Hub, tmp_path: Path) -> None:

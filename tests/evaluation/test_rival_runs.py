@@ -20,7 +20,13 @@ RELEASES = Path(__file__).parent.parent / "goldens" / "releases"
 RIVALS = [
     ("sam3/full+semantic", ("sam3",), False),
     ("sam3/full+instances", ("sam3",), True),
+    ("grounding-dino/sam2+union", ("grounding-dino", "sam2"), True),
+    ("mm-grounding-dino/sam-hq+union", ("mm-grounding-dino", "sam-hq"), True),
+    ("owlv2/sam+top1", ("owlv2", "sam"), True),
+    ("omdet-turbo/sam2+union", ("omdet-turbo", "sam2"), True),
 ]
+# The two-process check is the loop's business: one model is enough.
+SHARDED = [RIVALS[2]]
 
 pytestmark = pytest.mark.filterwarnings("ignore::ldznet_bench.errors.BenchWarning")
 
@@ -49,27 +55,27 @@ def test_end_to_end(model: str, kinds: tuple[str, ...], binary: bool, parts: dic
 
 def cell(model: str, weights: dict[str, Path], output: Path, shard: Shard | None = None) -> Cell:
     segmenter = load_model(model, weights=weights)
-    return make_cell(segmenter, load_dataset("phrasecut:test", data_root=RELEASES), "phrasecut@1", output=output, shard=shard)
+    return make_cell(segmenter, load_dataset("refcoco:testA", data_root=RELEASES), "refer@1", output=output, shard=shard)
 
 
 class Interrupted(Exception):
     pass
 
 
-class StopAfter12(Bar):
+class StopAfterTwo(Bar):
     def update(self, samples: int) -> None:
         super().update(samples)
-        if self.done >= 12:
+        if self.done >= 2:
             raise Interrupted
 
 
-@pytest.mark.parametrize(("model", "kinds", "binary"), RIVALS[1:], ids=[model for model, _, _ in RIVALS[1:]])
+@pytest.mark.parametrize(("model", "kinds", "binary"), SHARDED, ids=[model for model, _, _ in SHARDED])
 def test_interruption_and_shards_change_no_byte(model: str, kinds: tuple[str, ...], binary: bool, parts: dict[str, Path], tmp_path: Path) -> None:
     weights = {kind: parts[kind] for kind in kinds}
     whole = cell(model, weights, tmp_path / "whole")
     whole.run(Bar)
     with pytest.raises(Interrupted):
-        cell(model, weights, tmp_path / "stopped").run(StopAfter12)
+        cell(model, weights, tmp_path / "stopped").run(StopAfterTwo)
     again = cell(model, weights, tmp_path / "stopped")
     assert again.run(Bar)
     assert content(again) == content(whole)
