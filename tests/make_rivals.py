@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from make_clipseg import BOS, EOS, make_vocabulary
+from make_clipseg import BOS, EOS, byte_alphabet, make_vocabulary
 from transformers import (
+    BartTokenizer,
     BertTokenizer,
     CLIPTokenizer,
+    Florence2Config,
+    Florence2ForConditionalGeneration,
+    GenerationConfig,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     MMGroundingDinoConfig,
@@ -39,6 +43,7 @@ from transformers import (
 
 CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+FLORENCE2_TOKENS = ("<sep>", "<poly>", "</poly>", *(f"<loc_{number}>" for number in range(1000)), "<image>")
 # Where BERT's vocabulary has the tokens that GroundingDINO knows by number.
 BERT_IDS = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -357,6 +362,59 @@ def write_sam2(folder: Path, *, size: str = "tiny", seed: int = 0) -> Path:
     return folder
 
 
+def florence2_config(size: str) -> Florence2Config:
+    """Florence-2-base, or a tiny build whose vocabulary is bytes and locations."""
+    if size == "full":
+        text = {"d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072}
+        heads = {"encoder_attention_heads": 12, "decoder_attention_heads": 12, "vocab_size": 51289, "max_position_embeddings": 1024}
+        return Florence2Config(text_config={"model_type": "bart", **text, **heads}, vision_config={"projection_dim": 768})
+    text = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 128}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": len(florence2_words())}
+    vision = {"depths": [1, 1], "patch_size": [7, 3], "patch_stride": [4, 4], "patch_padding": [3, 1], "patch_prenorm": [False, True]}
+    sizes = {"embed_dim": [8, 16], "num_heads": [1, 2], "num_groups": [1, 2], "window_size": 4, "projection_dim": 32}
+    return Florence2Config(
+        text_config={"model_type": "bart", **text, **heads},
+        vision_config={**vision, **sizes, "max_position_embeddings": 8},
+        image_token_id=florence2_words()["<image>"],
+    )
+
+
+def florence2_words() -> dict[str, int]:
+    """BART's special tokens, bytes, and Florence-2's own tokens."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *byte_alphabet()]
+    return {word: number for number, word in enumerate([*words, *FLORENCE2_TOKENS])}
+
+
+def write_florence2(folder: Path, *, size: str = "tiny", seed: int = 0) -> Path:
+    """Florence-2; a tiny one writes locations, now and then a separator, and stops after 24 tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    config = florence2_config(size)
+    model = Florence2ForConditionalGeneration(config).eval()
+    words = florence2_words()
+    tokenizer = BartTokenizer(vocab={word: number for word, number in words.items() if word not in FLORENCE2_TOKENS}, merges=[])
+    tokenizer.add_tokens(list(FLORENCE2_TOKENS), special_tokens=True)
+    if size == "tiny":
+        shake(model, seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.ndim > 1 and ("encoder_attn" in name or "encoder.layers" in name or "image_projection" in name):
+                    parameter.mul_(12)
+            table = model.get_input_embeddings().weight
+            table.mul_(4)
+            for word, number in words.items():
+                table[number] *= 3 if word.startswith("<loc_") else 4.5 if word == "<sep>" else 1
+    short = {"max_new_tokens": 24} if size == "tiny" else {}
+    model.generation_config = GenerationConfig(
+        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=2, no_repeat_ngram_size=3, **short
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    side = 768 if size == "full" else 64
+    write_square(folder, "CLIPImageProcessor", side, resample=3, **IMAGENET, do_center_crop=False, do_convert_rgb=True)
+    return folder
+
+
 MAKERS: dict[str, Callable[..., Path]] = {
     "sam3": write_sam3,
     "grounding-dino": write_dino,
@@ -366,6 +424,7 @@ MAKERS: dict[str, Callable[..., Path]] = {
     "sam": write_sam,
     "sam2": write_sam2,
     "sam-hq": write_sam_hq,
+    "florence2": write_florence2,
 }
 
 

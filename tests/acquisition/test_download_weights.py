@@ -47,7 +47,9 @@ def test_clipseg_is_downloaded_and_runs_without_a_socket(bench: Bench, clipseg: 
     assert json.loads(out)["runs"][0]["model"].startswith("clipseg/full")
 
 
-@pytest.mark.parametrize("model", ["clipseg", "ldznet", "ldm-attention", "sam3", "grounding-dino", "mm-grounding-dino", "owlv2", "omdet-turbo"])
+@pytest.mark.parametrize(
+    "model", ["clipseg", "ldznet", "ldm-attention", "sam3", "grounding-dino", "mm-grounding-dino", "owlv2", "omdet-turbo", "florence2"]
+)
 def test_every_source_of_every_part_arrives_in_its_folder(bench: Bench, hosts: Hosts, tmp_path: Path, model: str) -> None:
     from ldznet_bench.models.card import model_card
 

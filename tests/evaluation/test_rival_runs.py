@@ -24,6 +24,7 @@ RIVALS = [
     ("mm-grounding-dino/sam-hq+union", ("mm-grounding-dino", "sam-hq"), True),
     ("owlv2/sam+top1", ("owlv2", "sam"), True),
     ("omdet-turbo/sam2+union", ("omdet-turbo", "sam2"), True),
+    ("florence2/full+greedy", ("florence2",), True),
 ]
 # The two-process check is the loop's business: one model is enough.
 SHARDED = [RIVALS[2]]
