@@ -134,7 +134,7 @@ class Florence2(Segmenter):
         mask = np.zeros(size, dtype=bool)
         for ring in rings:
             try:
-                mask |= rasterise([Polygon(np.array(ring))], *size, "coco")
+                mask |= rasterise([Polygon(np.array(ring))], size[0], size[1], "coco")
             except DataError as error:
                 problems.append(f"a polygon that cannot be filled ({error.what})")
         if problems:
@@ -146,7 +146,7 @@ class Florence2(Segmenter):
         self._notes.add(COUNT, sample_id, f"{sample_id}: {problems[0]}")
         if self.notes[COUNT] > seen and self._named < _NAMED:
             self._named += 1
-            self.notes[f"sample {sample_id!r}: {'; '.join(dict.fromkeys(problems))}"] = 1
+            self._notes.counts[f"sample {sample_id!r}: {'; '.join(dict.fromkeys(problems))}"] = 1
 
 
 def read_polygons(text: str, size: tuple[int, int]) -> tuple[list[Ring], list[str]]:
