@@ -82,6 +82,7 @@ def evaluate(
     keep_masks: bool = True,
     keep_maps: str = "none",
     control: str | None = None,
+    repeats: int = 1,
     progress: MakeProgress | None = None,
 ) -> RunFolder:
     """Run a model over a dataset split under a protocol, or answer from the finished run.
@@ -102,6 +103,7 @@ def evaluate(
         keep_masks: store predicted masks.
         keep_maps: ``none``, ``all`` or a number of score maps to store.
         control: other words for the phrases, see `ldznet_bench.evaluation.controls.CONTROLS`; None takes the dataset's own.
+        repeats: average the maps of that many draws of a stochastic network.
         progress: from a title and a number of samples to something with ``update(n)``.
 
     Returns:
@@ -114,6 +116,10 @@ def evaluate(
     if isinstance(model, str):
         options: dict[str, Any] = {} if micro_batch is None else {"micro_batch": micro_batch}
         model = load_model(model, weights=weights, device=device, mini_dataset=data.mini, home=home_folder(home), **options)
+    if repeats > 1:
+        from ldznet_bench.models.repeats import averaged
+
+        model = averaged(model, repeats)
     settings: dict[str, Any] = {
         "limit": limit,
         "seed": seed,

@@ -24,6 +24,7 @@ seed = click.option("--seed", type=int, default=0, show_default=True, help="Run 
 device = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 precision = click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 micro_batch = click.option("--micro-batch", type=click.IntRange(1, 4096), help="Pairs per network call. [the model's own]")
+repeats = click.option("--repeats", type=click.IntRange(2), metavar="K", help="Average the maps of K draws of a stochastic network.")
 limit = click.option("--limit", type=click.IntRange(1), metavar="N", help="A stratified sample of N; stamped, kept apart, and out of tables.")
 threshold_file = click.option("--threshold-file", type=_FOLDER, metavar="FILE", help="A threshold that `tune` wrote.")
 no_masks = click.option("--no-masks", is_flag=True, help="Do not store predicted masks.")

@@ -13,9 +13,10 @@ from ldznet_bench.cli.data import data_options, open_datasets
 if TYPE_CHECKING:
     from ldznet_bench.evaluation.cell import Cell
     from ldznet_bench.evaluation.plan import Request
+    from ldznet_bench.reports.repeats import Repeated
 
 DEFAULT_DATASET = "minicut-photo:test"
-_ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch")
+_ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch", "spread")
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -23,9 +24,10 @@ _ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "sha
 @click.option("--datasets", multiple=True, metavar="NAMES", help=f"Comma-separated dataset:split. [default: the bundled {DEFAULT_DATASET}]")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAMES", default=["native@1"], help="Comma-separated. [default: native@1]")
 @options.together(data_options, options.weights, options.output, options.limit, options.seed, options.threshold_file)
-@options.together(options.device, options.precision, options.micro_batch, options.no_masks)
+@options.together(options.device, options.precision, options.micro_batch, options.no_masks, options.repeats)
 @click.option("--keep-maps", default="none", show_default=True, metavar="none|N|all", help="Store that many score maps, quantised to 8 bits.")
 @click.option("--control", "controls", multiple=True, metavar="NAMES", help="Other words for the phrases: none,blank,shuffled … or all. See below.")
+@click.option("--spread", is_flag=True, help="With --repeats: a run per draw, and a table of how much comes from template, timestep, noise and VAE.")
 @click.option("--shard", metavar="i/n", help="This process's part of the images. [default: RANK and WORLD_SIZE, else all]")
 @click.option("--dry-run", is_flag=True, help="Print the plan (cells, samples, what is finished and why not) and stop.")
 @options.together(options.as_json, options.quiet)
@@ -38,6 +40,9 @@ def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple
     They are blank, shuffled (across images), shuffled-within (images), noun, word-order, upper, misspelt, template1 to template9; `templates` and
     `all` are several. `ldznet-bench controls` makes the table and the figure.
 
+    A stochastic model draws from --seed. --repeats K makes one run whose maps are the mean of K draws; --repeats K --spread makes K runs under the
+    seeds from --seed on, and for each thing that is drawn K - 1 runs that draw it alone anew. `report --repeats` shows the K as mean and deviation.
+
     \b
     Examples:
       ldznet-bench run --models oracle,empty,full,box
@@ -45,6 +50,7 @@ def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple
       ldznet-bench run --models noise --datasets phrasecut:test --protocol clipseg@1,phrasecut@1 --data-root RELEASES
       ldznet-bench run --models clipseg --datasets phrasecut:test --data-root RELEASES --limit 500 --dry-run
       ldznet-bench run --models clipseg --datasets phrasecut:test --data-root RELEASES --control none,blank,shuffled
+      ldznet-bench run --models ldznet+paper-stochastic --repeats 5 --spread --datasets phrasecut:test --data-root RELEASES --limit 200
       torchrun --nproc-per-node 2 --no-python ldznet-bench run --models noise
     """
     from ldznet_bench.evaluation.controls import parse_controls
@@ -58,6 +64,7 @@ def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple
         protocols=options.names(protocols),
         weights=options.pairs(given["weights"]),
         keep_masks=not given["no_masks"],
+        repeats=given["repeats"] or 1,
         **{key: given[key] for key in _ASKED},
     )
     request.check()
@@ -97,10 +104,12 @@ def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
         except BenchError as error:
             problems.append(f"{cell.model} on {cell.dataset.name} under {cell.protocol.full_name}: {error}")
             click.echo(f"Error: {problems[-1]}", err=True)
+    spread = _spread(finished) if request.spread and not waiting and not problems else []
     if as_json:
-        click.echo(dump_json({"runs": [_as_json(path) for path in finished], "waiting": waiting, "errors": problems}), nl=False)
+        more = {"spread": [one.to_json() for one in spread]} if request.spread else {}
+        click.echo(dump_json({"runs": [_as_json(path) for path in finished], "waiting": waiting, "errors": problems, **more}), nl=False)
     elif finished:
-        click.echo(_table(finished), nl=False)
+        click.echo(_spread_text(spread) if spread else _table(finished), nl=False)
     if waiting:
         click.echo(f"{waiting} cells wait for the other shards; the last one to finish merges them.", err=True)
     return 2 if problems else 0
@@ -124,6 +133,21 @@ def _as_json(path: Path) -> dict[str, Any]:
     import json
 
     return {"path": str(path), **json.loads((path / "summary.json").read_bytes())}
+
+
+def _spread(paths: list[Path]) -> list[Repeated]:
+    from ldznet_bench.reports.repeats import measure_repeats
+    from ldznet_bench.reports.runs import read_run
+
+    return measure_repeats([read_run(path) for path in paths])
+
+
+def _spread_text(found: list[Repeated]) -> str:
+    from ldznet_bench.reports.repeats import spread_text
+    from ldznet_bench.reports.table import metric_title
+
+    metrics = dict.fromkeys(metric for one in found for metric in list(one.sources[0].scores)[:3])
+    return spread_text(found, {metric: metric_title(metric) for metric in metrics})
 
 
 def _table(paths: list[Path]) -> str:

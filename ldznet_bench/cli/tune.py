@@ -22,7 +22,7 @@ _ASKED = ("home", "output", "limit", "seed", "device", "precision", "micro_batch
 @click.option("--dataset", required=True, metavar="NAME", help="A val split: phrasecut:val.")
 @click.option("--protocol", default="native@1", show_default=True, help="Must count at several thresholds: native@1, clipseg@1, ldznet@1.")
 @click.option("--write", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where the threshold goes (JSON).")
-@options.together(data_options, options.weights, options.output, options.limit, options.seed)
+@options.together(data_options, options.weights, options.output, options.limit, options.seed, options.repeats)
 @options.together(options.device, options.precision, options.micro_batch, options.as_json, options.quiet)
 def command(model: str | None, predictions: Path | None, name: str | None, dataset: str, protocol: str, write: Path, **given: Any) -> int:  # noqa: ANN401
     """Choose the threshold with the highest mIoU on a val split, for `run --threshold-file` and `score --threshold-file`.
@@ -47,7 +47,7 @@ def command(model: str | None, predictions: Path | None, name: str | None, datas
     if predictions is not None:
         cell = make_cell(Predictions(str(name), predictions), data, protocol, output=given["output"], home=given["home"], limit=given["limit"])
     else:
-        asked = {key: given[key] for key in _ASKED}
+        asked = {**{key: given[key] for key in _ASKED}, "repeats": given["repeats"] or 1}
         request = Request(models=[str(model)], datasets=[data], protocols=[protocol], weights=options.pairs(given["weights"]), **asked)
         request.check()
         cell = next(request.cells())

@@ -12,12 +12,15 @@ from ldznet_bench.api import load_model, make_cell
 from ldznet_bench.errors import BenchError
 from ldznet_bench.evaluation.cell import Cell
 from ldznet_bench.evaluation.sharding import Shard
-from ldznet_bench.models.load import check_model
+from ldznet_bench.models.load import ModelName, check_model
+from ldznet_bench.models.segmenter import draws_nothing
+from ldznet_bench.models.trivial import WEIGHT_FREE
 from ldznet_bench.places import home_folder
 from ldznet_bench.protocols import get_protocol
 
 if TYPE_CHECKING:
     from ldznet_bench.datasets.store import PreparedDataset
+    from ldznet_bench.models.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,20 @@ class Request:
     precision: str = "fp32"
     micro_batch: int | None = None
     controls: tuple[str | None, ...] = (None,)
+    repeats: int = 1
+    spread: bool = False
 
     def __post_init__(self) -> None:
         if not self.models:
             raise BenchError("no model is named.", "Say --models oracle,box or another; `ldznet-bench list models` shows them.")
         if self.keep_maps not in ("none", "all") and not self.keep_maps.isdecimal():
             raise BenchError(f"--keep-maps {self.keep_maps!r} is neither none, nor all, nor a number.", "Write --keep-maps 20, for example.")
+        if self.spread and self.repeats < 2:
+            raise BenchError("--spread needs draws to compare.", "Say how many: --repeats 5 --spread.")
+        if self.spread and self.threshold_file is not None:
+            raise BenchError("--spread and --threshold-file do not go together: a threshold belongs to one model.", "Leave one of them out.")
+        if self.spread and self.controls != (None,):
+            raise BenchError("--spread and --control do not go together.", "Run them one after the other.")
 
     def check(self) -> None:
         """Check every name, and that weights are present, before anything is loaded or run.
@@ -57,7 +68,9 @@ class Request:
             get_protocol(protocol)
         for mini in {dataset.mini for dataset in self.datasets}:
             for model in self.models:
-                check_model(model, weights=self.weights, mini_dataset=mini, home=home_folder(self.home))
+                name = check_model(model, weights=self.weights, mini_dataset=mini, home=home_folder(self.home))
+                if self.repeats > 1 and _never_draws(name):
+                    raise draws_nothing(str(name))
 
     def cells(self) -> Iterator[Cell]:
         """Every cell, model by model; a model is let go of before the next is loaded."""
@@ -65,10 +78,22 @@ class Request:
         for model in self.models:
             for mini in sorted({dataset.mini for dataset in self.datasets}):
                 segmenter = load_model(model, mini_dataset=mini, **self._model_options())
+                drawn = self._drawn(segmenter)
                 for dataset in self.datasets:
                     if dataset.mini == mini:
-                        for protocol, control in product(self.protocols, self.controls):
-                            yield make_cell(segmenter, dataset, protocol, shard=shard, control=control, **self._cell_options())
+                        for protocol, control, (variant, seed) in product(self.protocols, self.controls, drawn):
+                            options = {**self._cell_options(), "seed": seed}
+                            yield make_cell(variant, dataset, protocol, shard=shard, control=control, **options)
+
+    def _drawn(self, segmenter: Segmenter) -> list[tuple[Segmenter, int]]:
+        """What becomes of a model, with run seeds: itself, the mean of its repeats, or with --spread all that tells how they differ."""
+        if self.repeats == 1:
+            return [(segmenter, self.seed)]
+        from ldznet_bench.models.repeats import averaged, draws
+
+        if not self.spread:
+            return [(averaged(segmenter, self.repeats), self.seed)]
+        return [(draw.segmenter, draw.seed) for draw in draws(segmenter, self.repeats, self.seed)]
 
     def _model_options(self) -> dict[str, Any]:
         return {
@@ -82,6 +107,12 @@ class Request:
     def _cell_options(self) -> dict[str, Any]:
         keys = ("output", "home", "threshold_file", "limit", "seed", "keep_masks", "keep_maps")
         return {**{key: getattr(self, key) for key in keys}, "batch": self.micro_batch}
+
+
+def _never_draws(name: ModelName) -> bool:
+    """Whether a name alone says so; of other models it shows when they are loaded."""
+    rule = WEIGHT_FREE.get(name.family)
+    return not rule().streams if rule is not None else name.recipe is not None and "stochastic" not in name.recipe
 
 
 def describe(cell: Cell) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ldznet_bench.errors import BenchError, BenchWarning, unknown_name
+from ldznet_bench.errors import BenchWarning, unknown_name
 from ldznet_bench.models.devices import inference, pick_dtype
 from ldznet_bench.models.diffusion_pixels import demo_pixels, square_pixels
 from ldznet_bench.models.sd import VAE, FeatureTaps, SDConfig, TextEncoder, add_noise, encode_moments, noise_schedule, scaled_latents, text_hidden
-from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
+from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter, draws_nothing
 
 # The authors' nine, in their order (ldznet_model.py, sample_prompts); the first is the deterministic one.
 TEMPLATES = (
@@ -233,6 +233,7 @@ class DiffusionSegmenter(Segmenter):
         self.repeats: dict[str, int] = dict.fromkeys(STREAMS, 0)
         self._diffusion, self._recipe, self._options = diffusion, recipe, options
         self.recipe = self._describe()
+        self.streams = self._streams()
         if pick_dtype(precision) != diffusion.dtype:
             raise ValueError(f"precision {precision} with weights in {diffusion.dtype}")
 
@@ -243,15 +244,14 @@ class DiffusionSegmenter(Segmenter):
         repeats = {stream: repeat for stream, repeat in self.repeats.items() if repeat}
         return {"image_size": self.image_size, **fixed, **self._options, **({"repeat": repeats} if repeats else {})}
 
-    @property
-    def streams(self) -> tuple[Stream, ...]:
+    def _streams(self) -> tuple[str, ...]:
         """The streams that this model really draws from: none in a deterministic recipe, no noise for ZNet, no VAE for RGBNet."""
         if not self._recipe.stochastic:
             return ()
         unused = {*(() if self.reads_features else ("timestep", "noise")), *(("vae",) if self.source == "rgb" else ())}
         return tuple(stream for stream in STREAMS if stream not in unused)
 
-    def repeated(self, repeat: int, streams: Iterable[Stream] | None = None) -> Self:
+    def repeated(self, repeat: int, streams: Iterable[str] | None = None) -> Self:
         """The same model and weights, with some streams drawn anew; repeat 0 is the model itself.
 
         Args:
@@ -263,7 +263,7 @@ class DiffusionSegmenter(Segmenter):
         """
         chosen = tuple(self.streams if streams is None else streams)
         if not self.streams:
-            raise BenchError(f"{self.name} draws nothing, so repeats are all the same.", "Ask for a stochastic recipe: +paper-stochastic.")
+            raise draws_nothing(self.name)
         for stream in chosen:
             if stream not in self.streams:
                 raise unknown_name(f"stream of {self.name}", stream, self.streams)

@@ -10,7 +10,7 @@ import torch
 
 from ldznet_bench.errors import BenchError
 from ldznet_bench.models.diffusion import DiffusionSegmenter
-from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
+from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter, draws_nothing
 
 ALL = "all"
 _SEPARATOR = "\x1e"  # ASCII's own; a phrase that holds it is drawn as one prompt too many, and refused
@@ -84,8 +84,59 @@ def _maps(segmenter: DiffusionSegmenter, image: ImageInput, samples: Sequence[tu
     return torch.stack([scores.cpu() for start in range(0, len(pairs), step) for scores in segmenter.predict(pairs[start : start + step])])
 
 
+@dataclass(frozen=True)
+class Draw:
+    """One of the runs that tell a model's spread.
+
+    Attributes:
+        segmenter: whose name says what was drawn anew beside its seed, if anything: ``ldznet/full+paper-stochastic~noise1``.
+        seed: the run's.
+    """
+
+    segmenter: Segmenter
+    seed: int
+
+
+def draws(segmenter: Segmenter, count: int, seed: int) -> list[Draw]:
+    """The runs that tell where a model's spread comes from: `count` run seeds, which draw everything anew, and each stream alone drawn anew.
+
+    Args:
+        segmenter: one that draws.
+        count: draws of each kind, at least 2. The model under `seed` itself is the first of every kind, and stands once, first.
+        seed: the first run seed.
+
+    Raises:
+        BenchError: the model draws nothing.
+    """
+    if not segmenter.streams:
+        raise draws_nothing(segmenter.name)
+    found = [Draw(segmenter, seed + number) for number in range(count)]
+    if isinstance(segmenter, DiffusionSegmenter) and len(segmenter.streams) > 1:
+        found += [Draw(_redrawn(segmenter, stream, repeat), seed) for stream in segmenter.streams for repeat in range(1, count)]
+    return found
+
+
+def _redrawn(segmenter: DiffusionSegmenter, stream: str, repeat: int) -> DiffusionSegmenter:
+    other = segmenter.repeated(repeat, (stream,))
+    other.name = f"{segmenter.name}~{stream}{repeat}"
+    return other
+
+
+def averaged(segmenter: Segmenter, count: int) -> Averaged:
+    """`count` draws of a stochastic network as one model.
+
+    Raises:
+        BenchError: the model draws nothing, or is no network whose maps would mean anything averaged.
+    """
+    if not segmenter.streams:
+        raise draws_nothing(segmenter.name)
+    if not isinstance(segmenter, DiffusionSegmenter):
+        raise BenchError(f"--repeats does not average the maps of {segmenter.name}, which are nothing but drawn.", "Add --spread for its draws.")
+    return Averaged(segmenter, count)
+
+
 class Averaged(Segmenter):
-    """`count` draws of a stochastic model as one model: its score map is the mean of theirs.
+    """`count` draws of a stochastic model as one model: its score map is the mean of theirs, and its name says so (``….mean5``).
 
     Args:
         segmenter: with a stochastic recipe.
@@ -99,7 +150,7 @@ class Averaged(Segmenter):
 
     def __init__(self, segmenter: DiffusionSegmenter, count: int) -> None:
         self._draws = variants(segmenter, count)[ALL]
-        self.name, self.weights = segmenter.name, segmenter.weights
+        self.name, self.weights, self.streams, self.notes = f"{segmenter.name}.mean{count}", segmenter.weights, segmenter.streams, segmenter.notes
         self.device, self.precision, self.micro_batch = segmenter.device, segmenter.precision, segmenter.micro_batch
         self.recipe = {**segmenter.recipe, "repeats": count}
 

@@ -84,6 +84,7 @@ class Segmenter(ABC):
         micro_batch: pairs per `decode` call, always exactly this many (the last call is padded); None where batching cannot change a bit.
         device: device class, ``cpu`` or ``cuda``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        streams: what is drawn from the seeds ("noise", "template"); empty for a model that draws nothing.
         notes: what should be said once per run ("phrases cut at 77 tokens"), with how often it happened; kept in ``run.json``.
     """
 
@@ -95,6 +96,7 @@ class Segmenter(ABC):
     micro_batch: int | None = None
     device: str = "cpu"
     precision: str = "fp32"
+    streams: tuple[str, ...] = ()
     notes: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
@@ -144,6 +146,11 @@ class Segmenter(ABC):
                 "Check the weights for NaN and the precision (try --precision fp32).",
             )
         return scores
+
+
+def draws_nothing(model: str) -> BenchError:
+    """What is wrong with repeats of a model that is no stochastic network."""
+    return BenchError(f"{model} is no network that draws anything to repeat.", "Ask for a stochastic recipe, as ldznet+paper-stochastic.")
 
 
 def _sigmoid(logits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -105,6 +105,7 @@ class Box(WeightFree):
     """
 
     name = "box"
+    streams = ("box",)
 
     def score(self, height: int, width: int, seed: int) -> Map:
         """1 inside the box, 0 outside."""
@@ -123,6 +124,7 @@ class Noise(WeightFree):
 
     name = "noise"
     binary = False
+    streams = ("scores",)
 
     def score(self, height: int, width: int, seed: int) -> Map:
         """Uniform in [0, 1)."""

@@ -82,11 +82,11 @@ def read_run(path: Path) -> Run:
 def choose(runs: Sequence[Run], *, models: Sequence[str] = (), datasets: Sequence[str] = (), protocols: Sequence[str] = ()) -> list[Run]:
     """The runs whose names begin with one of the given ones; an empty list admits all. ``clipseg`` admits ``clipseg/full+hf``.
 
-    Runs under a phrase control are admitted by their full name only (``clipseg/full+hf~blank``): what a model does with other words is no row of a
-    comparison.
+    Runs under a phrase control (``clipseg/full+hf~blank``) and those that draw one thing anew (``…~noise1``) are admitted by their full name only:
+    what a model does with other words, or by chance, is no row of a comparison.
     """
     wanted = ((models, "model", "/+"), (datasets, "dataset", ":-"), (protocols, "protocol", "@"))
-    runs = [run for run in runs if run.control is None or run.model in models]
+    runs = [run for run in runs if "~" not in run.model or run.model in models]
     return [run for run in runs if all(not names or _named(getattr(run, key), names, cut) for names, key, cut in wanted)]
 
 

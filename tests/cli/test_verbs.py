@@ -117,8 +117,21 @@ def test_predict_writes_map_overlay_and_scores_for_every_phrase_and_model(bench,
     assert len(found) == 4
     for line in found:
         assert np.load(tmp_path / line["scores"]).shape == (30, 50)
-        assert Image.open(tmp_path / line["overlay"]).size == Image.open(tmp_path / line["map"]).size == (50, 30)
-    assert len(list((tmp_path / "predictions").iterdir())) == 12
+        pictures = {key: Image.open(tmp_path / line[key]) for key in ("overlay", "map", "mask")}
+        assert {one.size for one in pictures.values()} == {(50, 30)}
+        mask = np.asarray(pictures["mask"])
+        assert set(np.unique(mask)) <= {0, 255}
+        assert (mask > 0).mean() == line["share"]
+    assert Image.open(tmp_path / "predictions" / "photo_side-by-side.png").width > 3 * 160
+    assert len(list((tmp_path / "predictions").iterdir())) == 17
+
+
+def test_predict_knows_every_model_before_it_loads_the_first(bench, tmp_path):
+    Image.new("L", (50, 30), 100).save(tmp_path / "photo.png")
+    said = bench("predict", "photo.png", "cat", "--models", "center,noize")
+    assert said.code == 2
+    assert "Did you mean 'noise'" in said.err
+    assert not (tmp_path / "predictions").exists()
 
 
 def test_info_of_a_dataset_a_model_and_a_protocol(bench):

@@ -10,7 +10,8 @@ from diffusion_models import given, model, pairs, write_weights
 
 from ldznet_bench.errors import BenchError
 from ldznet_bench.models.ldznet import LDZNet
-from ldznet_bench.models.repeats import Averaged, spread, variants
+from ldznet_bench.models.repeats import Averaged, averaged, draws, spread, variants
+from ldznet_bench.models.trivial import Full, Noise
 
 SAMPLES = [("a", "cat", 3), ("b", "the red car", 4)]
 
@@ -50,8 +51,28 @@ def test_average_is_the_mean_of_the_draws(stochastic: LDZNet) -> None:
         assert torch.allclose(scores, sum(draw[index] for draw in draws) / 3, atol=1e-6)
 
 
-def test_average_has_an_identity_of_its_own(stochastic: LDZNet) -> None:
-    assert Averaged(stochastic, 3).recipe == {**stochastic.recipe, "repeats": 3}
+def test_average_has_an_identity_and_a_name_of_its_own(stochastic: LDZNet) -> None:
+    made = averaged(stochastic, 3)
+    assert made.recipe == {**stochastic.recipe, "repeats": 3}
+    assert made.name == f"{stochastic.name}.mean3"
+
+
+def test_draws_are_seeds_and_each_stream_alone(stochastic: LDZNet) -> None:
+    found = draws(stochastic, 3, 7)
+    assert [(draw.segmenter.name.partition("~")[2], draw.seed) for draw in found] == [
+        *[("", 7), ("", 8), ("", 9)],
+        *[(f"{stream}{repeat}", 7) for stream in ("template", "timestep", "noise", "vae") for repeat in (1, 2)],
+    ]
+    assert len({str(draw.segmenter.recipe) for draw in found}) == 9
+
+
+def test_what_draws_nothing_is_refused() -> None:
+    for make in (lambda: draws(Full(), 2, 0), lambda: averaged(Full(), 2)):
+        with pytest.raises(BenchError, match="full is no network that draws anything"):
+            make()
+    assert [draw.seed for draw in draws(Noise(), 2, 4)] == [4, 5]
+    with pytest.raises(BenchError, match="Add --spread"):
+        averaged(Noise(), 2)
 
 
 def test_average_refuses_the_character_that_separates_prompts(stochastic: LDZNet) -> None:
@@ -67,5 +88,5 @@ def test_one_draw_has_no_spread(stochastic: LDZNet, count: int) -> None:
 
 
 def test_deterministic_recipe_has_no_spread(weights: Path) -> None:
-    with pytest.raises(BenchError, match="draws nothing"):
+    with pytest.raises(BenchError, match="no network that draws anything"):
         Averaged(model(weights), 2)

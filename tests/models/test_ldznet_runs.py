@@ -11,6 +11,7 @@ from diffusion_models import model, write_weights
 
 from ldznet_bench.api import load_dataset, make_cell
 from ldznet_bench.evaluation.sharding import Shard
+from ldznet_bench.models.repeats import averaged
 
 
 class Silent:
@@ -23,12 +24,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_weights(tmp_path_factory.mktemp("weights"))
 
 
-def run(weights: Path, output: Path, *, micro_batch: int = 3, seed: int = 0, parts: int = 1, recipe: str = "paper-stochastic") -> Path:
+def run(
+    weights: Path, output: Path, *, micro_batch: int = 3, seed: int = 0, parts: int = 1, recipe: str = "paper-stochastic", repeats: int = 1
+) -> Path:
     data = load_dataset("example:test")
     folder = None
     for index in range(parts):
+        segmenter = model(weights, recipe=recipe, micro_batch=micro_batch)
         cell = make_cell(
-            model(weights, recipe=recipe, micro_batch=micro_batch),
+            averaged(segmenter, repeats) if repeats > 1 else segmenter,
             data,
             "native@1",
             output=output,
@@ -45,6 +49,12 @@ def run(weights: Path, output: Path, *, micro_batch: int = 3, seed: int = 0, par
 def test_two_processes_write_the_bytes_of_one(weights: Path, tmp_path: Path) -> None:
     one, two = run(weights, tmp_path / "one"), run(weights, tmp_path / "two", parts=2)
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_two_processes_write_the_bytes_of_one_for_averaged_repeats(weights: Path, tmp_path: Path) -> None:
+    one, two = run(weights, tmp_path / "one", repeats=2), run(weights, tmp_path / "two", repeats=2, parts=2)
+    assert one.read_bytes() == two.read_bytes()
+    assert one.parent.parent.name == "ldznet--full+paper-stochastic.mean2"
 
 
 def test_micro_batch_changes_neither_draws_nor_more_than_a_rounding(weights: Path, tmp_path: Path) -> None:
