@@ -171,7 +171,7 @@ def score(
     from ldznet_bench.evaluation.predictions import Predictions
 
     data = load_dataset(dataset, data_root=data_root, home=home) if isinstance(dataset, str) else dataset
-    segmenter = Predictions(name, Path(predictions), missing=missing, size_mismatch=size_mismatch)
+    segmenter = Predictions(name, Path(predictions), groups=data.groups, missing=missing, size_mismatch=size_mismatch)
     return _run(make_cell(segmenter, data, protocol, output=output, home=home, threshold_file=threshold_file, keep_masks=keep_masks), progress)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from make_clipseg import write_clipseg
 from PIL import Image
+from pycocotools import mask as coco
 
 from ldznet_bench.cli import main
 
@@ -25,12 +27,31 @@ def blocks(page: Path, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+def write_dumps(masks: Path, folder: Path) -> None:
+    """The masks in the other forms of docs/other-models.md."""
+    (release,) = (GOLDENS / "releases").rglob("refer_test.json")
+    tasks = {task["task_id"]: task for task in json.loads(release.read_text())}
+    maps = {path.stem: (np.asarray(Image.open(path)) != 0).astype(np.uint8) for path in masks.glob("*.png")}
+    codes = {ident: coco.encode(np.asfortranarray(mask)) for ident, mask in maps.items()}
+    rles = {ident: {"size": code["size"], "counts": code["counts"].decode()} for ident, code in codes.items()}
+    nested: dict[str, dict[str, object]] = {}
+    for ident, code in rles.items():
+        nested.setdefault(str(tasks[ident]["image_id"]), {})[tasks[ident]["phrase"]] = code
+    folder.mkdir()
+    np.savez(folder / "maps.npz", **{ident: mask.astype(np.float32) for ident, mask in maps.items()})
+    (folder / "by_id.json").write_text(json.dumps([{"sample_id": ident, "segmentation": code} for ident, code in rles.items()]))
+    (folder / "nested.json").write_text(json.dumps(nested))
+    lines = [{"image": f"{image}.jpg", "phrase": phrase, "masks": [code]} for image, phrases in nested.items() for phrase, code in phrases.items()]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """A folder with everything that the pages name."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(GOLDENS / "releases", tmp_path / "releases")
     shutil.copytree(GOLDENS / "evaluation" / "phrasecut_predictions" / "test", tmp_path / "masks")
+    write_dumps(tmp_path / "masks", tmp_path / "dumps")
     Image.new("RGB", (64, 48), (90, 120, 30)).save(tmp_path / "photo.jpg")
     return tmp_path
 

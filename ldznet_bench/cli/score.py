@@ -24,8 +24,9 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
     """Score predictions that another model wrote to disk.
 
     Predictions are a folder of <sample_id>.png masks (any non-zero stored value is foreground) or <sample_id>.npy score maps in [0, 1], one .npz
-    of score maps by sample id, or a .json of COCO RLEs ([{"sample_id": …, "segmentation": {"size": [h, w], "counts": …}}, …]).
-    A sample's id is the source's own: PhraseCut task_id, REFER sent_id.
+    of score maps by sample id, or a .json or .jsonl of COCO RLEs ([{"sample_id": …, "segmentation": {"size": [h, w], "counts": …}}, …]).
+    A sample's id is the source's own: PhraseCut task_id, REFER sent_id. A model that never knew them dumps by image and phrase:
+    [{"image": …, "phrase": …, "masks": [RLE, …]}, …] or {image: {phrase: RLE}}. docs/other-models.md has an example for each.
 
     `--missing skip` leaves samples without prediction out of every figure, as PhraseCut's evaluator does; `--missing empty` counts them as empty
     masks. `--size-mismatch official` draws the truth at the size of a mask that differs from the annotation.
@@ -33,6 +34,7 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
     \b
     Examples:
       ldznet-bench score --dataset phrasecut:test --predictions masks/ --protocol phrasecut@1 --name mine --data-root RELEASES
+      ldznet-bench score --dataset reasonseg:val --predictions lisa.json --protocol lisa@1 --name lisa-7b --data-root RELEASES
       ldznet-bench score --dataset refcoco:testA --predictions maps.npz --name mine --data-root RELEASES --json
     """
     from ldznet_bench.api import make_cell
@@ -44,7 +46,7 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
 
     quiet = given["quiet"] or given["as_json"]
     data = open_datasets([dataset], given, quiet=quiet)[0]
-    segmenter = Predictions(name, predictions, missing=given["missing"], size_mismatch=given["size_mismatch"])
+    segmenter = Predictions(name, predictions, groups=data.groups, missing=given["missing"], size_mismatch=given["size_mismatch"])
     runs = []
     for protocol in options.names(given["protocols"]):
         keys = {key: given[key] for key in ("output", "home", "threshold_file")}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ldznet_bench.datasets.sample import ImageGroup
 from ldznet_bench.errors import PredictionError, unknown_name
+from ldznet_bench.evaluation.dumps import by_sample, read_dump
 from ldznet_bench.masks import rle
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 from ldznet_bench.protocols import Protocol
@@ -45,7 +46,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, sample_id: str) -> npt.NDArray[np.float32]:
-        """The map of one sample, float32 (h, w), unchecked values."""
+        """The map of one sample, float32 (h, w), unchecked values; (0, 0) for a mask of no instance, whose size nobody states."""
 
     @abstractmethod
     def digest(self) -> str:
@@ -58,7 +59,8 @@ class Predictions(Segmenter):
     Args:
         name: of the model that made them, as tables will show it.
         path: ``<sample_id>.png`` masks (any non-zero stored value is foreground) and ``<sample_id>.npy`` score maps in a folder, one ``.npz`` of
-            score maps by sample id, or a ``.json`` of COCO RLEs.
+            score maps by sample id, or a ``.json`` or ``.jsonl`` of COCO RLEs in one of the forms of `ldznet_bench.evaluation.dumps`.
+        groups: gives the dataset's images with their samples, for dumps by image and phrase; None allows ids only.
         missing: what a sample without prediction is: an ``error``, an ``empty`` mask, or left out (``skip``, as PhraseCut's evaluator does).
         size_mismatch: what a mask of another size than the annotation is: an ``error``, or ``official``: the truth is drawn at the mask's size.
 
@@ -66,11 +68,19 @@ class Predictions(Segmenter):
         PredictionError: there is nothing there that could be predictions, or a sample has two.
     """
 
-    def __init__(self, name: str, path: Path, *, missing: Missing = "error", size_mismatch: SizeMismatch = "error") -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        groups: Callable[[], Iterable[ImageGroup]] | None = None,
+        missing: Missing = "error",
+        size_mismatch: SizeMismatch = "error",
+    ) -> None:
         self.name = name
         self.missing = missing
         self.size_mismatch = size_mismatch
-        self._source = open_source(path)
+        self._source = open_source(path, groups)
         self._path = path
         self.present = frozenset(self._source.ids())
         self.binary = bool(self._source.binary)
@@ -131,6 +141,8 @@ class Predictions(Segmenter):
             return np.zeros((pair.height, pair.width), np.float32)
         scores = self._source.read(pair.sample_id)
         if pair.sample_id in self._source.binary:
+            if not scores.size:  # an answer of no instance: nothing was found
+                return np.zeros((pair.height, pair.width), np.float32)
             self._check_size(pair, scores.shape)
         elif scores.ndim != 2 or not scores.size or not (scores.min() >= 0 and scores.max() <= 1):
             what = f"{self._path}: the score map of sample {pair.sample_id!r} {_fault(scores)}."
@@ -147,7 +159,7 @@ class Predictions(Segmenter):
             )
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, groups: Callable[[], Iterable[ImageGroup]] | None = None) -> Source:
     """The predictions at a path, by what they are.
 
     Raises:
@@ -159,8 +171,8 @@ def open_source(path: Path) -> Source:
         raise PredictionError(f"{path} does not exist.", f"--predictions takes {_FORMATS}.")
     if path.suffix == ".npz":
         return _Npz(path)
-    if path.suffix == ".json":
-        return _RleFile(path)
+    if path.suffix in (".json", ".jsonl"):
+        return _RleFile(path, groups)
     raise PredictionError(f"{path} is neither a folder nor a .npz nor a .json.", f"--predictions takes {_FORMATS}.")
 
 
@@ -214,46 +226,25 @@ class _Npz(Source):
 
 
 class _RleFile(Source):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, groups: Callable[[], Iterable[ImageGroup]] | None) -> None:
         self._path = path
-        content = path.read_bytes()
-        self._sha = _digest([("json", content)])
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise PredictionError(f"{path} is not valid JSON ({error}).", "Write the file again.") from error
-        self._codes = dict(self._entries(value))
+        self._sha = _digest([(path.suffix[1:].removesuffix("l"), path.read_bytes())])
+        self._codes = by_sample(path, read_dump(path), None if groups is None else groups())
         self.binary = frozenset(self._codes)
-
-    def _entries(self, value: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401 - whatever the JSON holds
-        if isinstance(value, Mapping):
-            return value.items()
-        if not isinstance(value, list):
-            raise PredictionError(f"{self._path} holds a {type(value).__name__}.", "Expected a list of results or an object by sample id.")
-        entries = [self._entry(index, item) for index, item in enumerate(value)]
-        repeated = _repeated([ident for ident, _ in entries])
-        if repeated:
-            raise PredictionError(f"{self._path}: sample {repeated[0]!r} has two predictions.", "Merge its instances to one mask.")
-        return entries
-
-    def _entry(self, index: int, item: Any) -> tuple[str, Any]:  # noqa: ANN401
-        key = next((key for key in ("sample_id", "task_id", "sent_id") if isinstance(item, Mapping) and key in item), None)
-        if key is None or "segmentation" not in item:
-            raise PredictionError(
-                f"{self._path}: entry {index} has no sample_id (or task_id, sent_id) with a segmentation.",
-                'Write [{"sample_id": …, "segmentation": {"size": [h, w], "counts": …}}, …].',
-            )
-        return str(item[key]), item["segmentation"]
 
     def ids(self) -> Iterable[str]:
         return self._codes
 
     def read(self, sample_id: str) -> npt.NDArray[np.float32]:
         try:
-            code = rle.from_coco(self._codes[sample_id], error=PredictionError)
-            return rle.decode(code, PredictionError).astype(np.float32)
+            masks = [rle.decode(rle.from_coco(code, error=PredictionError), PredictionError) for code in self._codes[sample_id]]
         except PredictionError as error:
             raise PredictionError(f"{self._path}: sample {sample_id!r}: {error.what}", error.remedy) from error
+        sizes = {mask.shape for mask in masks}
+        if len(sizes) > 1:
+            raise PredictionError(f"{self._path}: sample {sample_id!r} has masks of several sizes.", "Instances of one answer share their image.")
+        union: npt.NDArray[np.float32] = np.logical_or.reduce(masks).astype(np.float32) if masks else np.zeros((0, 0), np.float32)
+        return union
 
     def digest(self) -> str:
         return self._sha

@@ -151,7 +151,7 @@ def test_two_predictions_of_a_sample_are_an_error(tmp_path):
     with pytest.raises(PredictionError, match="'0_0' has two predictions"):
         Predictions("mine", folder)
     (tmp_path / "twice.json").write_text(json.dumps([{"sample_id": "a", "segmentation": {}}] * 2))
-    with pytest.raises(PredictionError, match="'a' has two predictions"):
+    with pytest.raises(PredictionError, match=r"1 samples have two predictions \(a\)"):
         Predictions("mine", tmp_path / "twice.json")
 
 
