@@ -53,7 +53,12 @@ def _find(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def _model(family: str) -> dict[str, Any]:
     from ldznet_bench.models.card import model_card
+    from ldznet_bench.models.load import MODELS
+    from ldznet_bench.registry import OURS
 
+    entry = MODELS.entries().get(family)
+    if entry is not None and entry.origin != OURS:
+        return {"name": entry.name, "status": "external", "origin": entry.origin, "factory": entry.target}
     return _plain(model_card(family))
 
 

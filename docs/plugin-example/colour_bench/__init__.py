@@ -1,0 +1,1 @@
+"""A model that reads colour words, and a dataset of coloured patches."""
