@@ -11,6 +11,7 @@ from ldznet_bench.protocols import PROTOCOLS
 from ldznet_bench.reports.rules import MARKS, MEANING, mixed, refuse, refuse_mixed, stamps
 from ldznet_bench.reports.runs import Run
 from ldznet_bench.reports.seeds import row_labels, weights_of
+from ldznet_bench.statistics.samples import refuse_damaged
 
 _TITLES = {
     "miou": "mIoU",
@@ -203,8 +204,10 @@ def check(runs: Sequence[Run], options: Options) -> None:
     """Refuse what the options do not admit.
 
     Raises:
-        BenchError: runs that cannot stand in one table, or an unknown metric.
+        BenchError: runs that cannot stand in one table, records that are missing or of another version, or an unknown metric.
     """
+    for run in runs:
+        refuse_damaged(run.path)
     if not options.allow_mixed:
         if options.strict:
             refuse(runs, limited=options.limited)

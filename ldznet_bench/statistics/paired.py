@@ -134,7 +134,7 @@ def common_ids(samples: Sequence[Samples]) -> npt.NDArray[np.str_]:
     for item in samples[1:]:
         shared = np.intersect1d(shared, item.sample_id, assume_unique=True)
     if not len(shared):
-        what = f"the runs share no sample (one has {samples[0].sample_id[0]!r}, another {samples[-1].sample_id[0]!r})."
+        what = f"the runs share no sample (one has {str(samples[0].sample_id[0])!r}, another {str(samples[-1].sample_id[0])!r})."
         raise BenchError(what, "Compare runs of one dataset and split.")
     images = [restrict(item, shared).image_id for item in samples]
     if any((other != images[0]).any() for other in images[1:]):

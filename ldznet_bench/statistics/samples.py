@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,12 +80,28 @@ def read_samples(path: Path, *, histograms: Histograms = "none", columns: Sequen
     return Samples(ids[order], images[order], counts.take(order), table.select(list(columns)).take(pa.array(order)), order)
 
 
+def refuse_damaged(path: Path) -> None:
+    """Refuse a run whose records are not there, of another version, or not as many as its summary counts; reads the file's footer alone.
+
+    Raises:
+        RunError: which of them, and what to do.
+    """
+    with _opened(path) as parquet:
+        _refuse_other_number(path, parquet.metadata.num_rows)
+
+
 def read_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Some columns of a run's records, 1,024 rows at a time, in the file's order.
 
     Raises:
         RunError: no records, records of another version, or a file that cannot be read.
     """
+    with _opened(path) as parquet:
+        yield from parquet.iter_batches(batch_size=_BATCH, columns=list(columns))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     file = path / "records.parquet"
     if not file.is_file():
         raise RunError(
@@ -96,22 +113,26 @@ def read_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]
             if version != str(RECORD_SCHEMA_VERSION):
                 what = f"{file} holds records of version {version}, this ldznet_bench reads version {RECORD_SCHEMA_VERSION}."
                 raise RunError(what, "Run the cell again with this version, or report it with the one that made it.")
-            yield from parquet.iter_batches(batch_size=_BATCH, columns=list(columns))
+            yield parquet
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{file} cannot be read ({error}).", "It was damaged or edited: remove that run folder and run again.") from error
 
 
-def _refuse_incomplete(path: Path, table: pa.Table) -> None:
+def _refuse_other_number(path: Path, found: int) -> None:
     file = path / "summary.json"
     try:
         expected = json.loads(file.read_bytes())["n_samples"]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{file} cannot be read ({error}).", "Remove that run folder and run again.") from error
-    if expected != table.num_rows:
+    if expected != found:
         raise RunError(
-            f"{path} holds {table.num_rows} records, its summary counts {expected}.",
+            f"{path} holds {found} records, its summary counts {expected}.",
             "A shard is missing or a file is another run's: remove that run folder and run again.",
         )
+
+
+def _refuse_incomplete(path: Path, table: pa.Table) -> None:
+    _refuse_other_number(path, table.num_rows)
     repeated = table.num_rows - pc.count_distinct(table.column("sample_id")).as_py()
     if repeated:
         raise RunError(f"{path} holds {repeated} samples twice.", "Remove that run folder and run again.")

@@ -211,3 +211,20 @@ def test_an_unfinished_run_is_named(tmp_path: Path) -> None:
 def test_a_formula_as_a_name_stays_text_in_csv(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path, "=cmd()"))
     assert "'=cmd()" in render([run], style="csv")
+
+
+@pytest.mark.parametrize(("damage", "message"), [("missing", "no records.parquet"), ("short", "A shard is missing"), ("version", "version 99")])
+def test_a_plain_table_refuses_records_that_its_numbers_cannot_be_made_from(tmp_path: Path, damage: str, message: str) -> None:
+    import pyarrow.parquet as pq
+
+    path = write_run(tmp_path, "a", n_images=10)
+    records = path / "records.parquet"
+    table = pq.read_table(records)
+    if damage == "missing":
+        records.unlink()
+    elif damage == "short":
+        pq.write_table(table.slice(3), records)
+    else:
+        pq.write_table(table.replace_schema_metadata({"ldznet_bench.records": "99"}), records)
+    with pytest.raises(BenchError, match=message):
+        make_table(runs_of(tmp_path), replace(STRICT, allow_mixed=True))
