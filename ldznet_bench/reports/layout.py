@@ -49,12 +49,14 @@ class LayoutRow:
         group: heading of the rows that follow, too.
         published: method, as its paper prints it.
         model: our name; ``ldznet`` admits every variant, each in a row of its own.
+        paper: where a published row is from, where that is not the layout's.
     """
 
     title: str = ""
     group: str = ""
     published: str = ""
     model: str = ""
+    paper: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.published) == bool(self.model):
@@ -180,7 +182,7 @@ def _measured(notes: list[str], row: Row, columns: Sequence[Column], entries: Se
 
 
 def _published(layout: Layout, row: LayoutRow, columns: Sequence[Column], measured: Sequence[Row], group: str, notes: list[str]) -> Row:
-    found = pick(load_published(), row.published, layout.paper)
+    found = pick(load_published(), row.published, row.paper or layout.paper)
     values: dict[Column, Value] = {}
     used: list[PublishedRow] = []
     for column, spec in zip(columns, layout.columns, strict=True):

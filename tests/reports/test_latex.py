@@ -48,6 +48,28 @@ def test_the_papers_tables_compile(tmp_path: Path, name: str) -> None:
 
 
 @needs_latex
+def test_the_table_of_todays_field_compiles(tmp_path: Path) -> None:
+    layout = load_layout("field-2026")
+    runs = tmp_path / "runs"
+    models = ("ldznet/full+paper", "clipseg/full+hf", "sam3/full+semantic", "grounding-dino/sam2+union")
+    for dataset, protocol in sorted({(column.dataset, column.protocol) for column in layout.columns}):
+        for seed, model in enumerate(models):
+            write_run(runs, model, dataset, protocol, n_images=20, per_image=1, model_seed=seed, binary="dino" in model)
+    table = lay_out(layout, find_runs(runs)[0], Options(strict=True))
+    assert [column.over for column in table.columns] == [
+        *("RefCOCO", "RefCOCO+", "RefCOCOg", "gRefCOCO", "gRefCOCO", "gRefCOCO", "gRefCOCO"),
+        *("ReasonSeg", "ReasonSeg", "PhraseCut", "AIGI"),
+    ]
+    assert [row.label for row in table.rows][-4:] == ["LD-ZNet", "CLIPSeg", "SAM 3", "Grounding DINO + SAM 2"]
+    assert all(row.published for row in table.rows[:6])
+    assert not any(row.published for row in table.rows[6:])
+    assert all(len(row.values) == len(table.columns) for row in table.rows[6:])
+    text = compiled(tmp_path, to_latex(table))
+    if text:
+        assert "N-acc" in text and "Grounding DINO + SAM 2" in text and "†" in text
+
+
+@needs_latex
 def test_special_characters_in_every_name_compile(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     write_run(runs, NASTY.replace("/", ""), dataset="folder:a_b%#&", n_images=8)
