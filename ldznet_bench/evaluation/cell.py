@@ -146,6 +146,7 @@ class Cell:
             return True
         self._refuse_bad_images()
         self.folder.begin(self._about())
+        self.segmenter.begin_run()
         try:
             self._count(make_progress)
         except PredictionError:

@@ -57,8 +57,7 @@ class BoxesAndMasks(Segmenter):
         self.recipe = {"boxes": "top1" if best_only else "union", "multimask": False, "max_tokens": detector.limit}
         if not best_only:
             self.recipe |= {"box_threshold": detector.threshold, "box_nms": detector.nms}
-        self.notes = notes.counts
-        self._notes = notes
+        self.notes = self._notes = notes
         self._best_only = best_only
         self._detector = detector
         self._masker = masker

@@ -71,9 +71,7 @@ class Florence2(Segmenter):
         longest = self._generation.max_new_tokens or MAX_NEW_TOKENS
         self._generation.update(do_sample=False, num_beams=1, early_stopping=False, length_penalty=1.0, max_new_tokens=longest, max_length=None)
         self.recipe = {"prompt": PROMPT, "beams": 1, "max_new_tokens": longest, "fill": "coco"}
-        self._notes = Notes(name)
-        self.notes = self._notes.counts
-        self._named = 0
+        self.notes = self._notes = Notes(name)
         self._device = device
         self._dtype = pick_dtype(precision)
         self._network = network
@@ -142,11 +140,10 @@ class Florence2(Segmenter):
         return torch.from_numpy(mask).float()
 
     def _say(self, sample_id: str, problems: Sequence[str]) -> None:
-        seen = self.notes.get(COUNT, 0)
+        seen = self._notes.get(COUNT, 0)
         self._notes.add(COUNT, sample_id, f"{sample_id}: {problems[0]}")
-        if self.notes[COUNT] > seen and self._named < _NAMED:
-            self._named += 1
-            self._notes.counts[f"sample {sample_id!r}: {'; '.join(dict.fromkeys(problems))}"] = 1
+        if seen < self._notes[COUNT] <= _NAMED:
+            self._notes[f"sample {sample_id!r}: {'; '.join(dict.fromkeys(problems))}"] = 1
 
 
 def read_polygons(text: str, size: tuple[int, int]) -> tuple[list[Ring], list[str]]:

@@ -172,11 +172,11 @@ def load_pixels(processor: Any, folder: Path) -> Any:  # noqa: ANN401 - transfor
         raise WeightsError(f"the image processor in {folder} cannot be read: {_first_line(error)}.", "Fetch its files again.") from error
 
 
-class Notes:
+class Notes(dict[str, int]):
     """What should be said once per run, with how often it happened; distinct occurrences are counted once, so that padding adds nothing."""
 
     def __init__(self, model: str) -> None:
-        self.counts: dict[str, int] = {}
+        super().__init__()
         self._model = model
         self._seen: set[tuple[str, object]] = set()
 
@@ -191,10 +191,15 @@ class Notes:
         if (what, key) in self._seen:
             return
         self._seen.add((what, key))
-        self.counts[what] = self.counts.get(what, 0) + 1
-        if self.counts[what] == 1:
+        self[what] = self.get(what, 0) + 1
+        if self[what] == 1:
             more = f" (first: {example})" if example else ""
             warnings.warn(f"{self._model}: {what}{more}; this is said once.", BenchWarning, stacklevel=3)
+
+    def clear(self) -> None:
+        """Nothing has happened yet."""
+        super().clear()
+        self._seen.clear()
 
 
 def part_files(parts: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:

@@ -65,8 +65,7 @@ class Sam3(Segmenter):
         self.recipe = {"read": read, "pixels": pixels.describe(), "prompt": "{}", "max_tokens": self._max_tokens}
         if self.binary:
             self.recipe |= {"instance_threshold": INSTANCE_THRESHOLD, "mask_threshold": MASK_THRESHOLD}
-        self._notes = Notes(name)
-        self.notes = self._notes.counts
+        self.notes = self._notes = Notes(name)
         self._device = device
         self._dtype = pick_dtype(precision)
         self._network = network

@@ -99,6 +99,11 @@ class Segmenter(ABC):
     streams: tuple[str, ...] = ()
     notes: Mapping[str, int] = MappingProxyType({})
 
+    def begin_run(self) -> None:
+        """Called before each run: notes are a run's own, though one segmenter may serve several."""
+        if isinstance(self.notes, dict):
+            self.notes.clear()
+
     @abstractmethod
     def encode_image(self, images: Sequence[ImageInput]) -> Sequence[Any]:
         """Everything that does not depend on the phrase, one value per image. Its bits depend on that image alone."""

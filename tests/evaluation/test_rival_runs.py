@@ -13,6 +13,7 @@ from ldznet_bench.api import load_dataset, load_model, make_cell
 from ldznet_bench.cli import main
 from ldznet_bench.evaluation.cell import Cell
 from ldznet_bench.evaluation.sharding import Shard
+from ldznet_bench.models.florence2 import COUNT
 
 DATASETS = "phrasecut:test,refcoco:testA"
 RELEASES = Path(__file__).parent.parent / "goldens" / "releases"
@@ -83,3 +84,17 @@ def test_interruption_and_shards_change_no_byte(model: str, kinds: tuple[str, ..
     shards = [cell(model, weights, tmp_path / "shards", Shard(index, 2)) for index in range(2)]
     assert [part.run(Bar) for part in shards][-1]
     assert content(shards[0]) == content(whole)
+
+
+def test_notes_are_of_one_run_alone(parts: dict[str, Path], tmp_path: Path) -> None:
+    """One segmenter serves every dataset of a command; what it noted on the first is not told of the second."""
+    segmenter = load_model("florence2/full", weights={"florence2": parts["florence2"]})
+    noted = []
+    for name in ("refcoco:testA", "refcoco:testB"):
+        run = make_cell(segmenter, load_dataset(name, data_root=RELEASES), "refer@1", output=tmp_path, limit=2)
+        run.run(Bar)
+        samples = {f"sample {sample!r}" for sample in run.dataset.sample_ids()}
+        notes = json.loads((run.folder.path / "run.json").read_text())["notes"]
+        noted.append(notes)
+        assert all(note.split(": ")[0] in samples for note in notes if note.startswith("sample "))
+    assert all(sum(note.startswith("sample ") for note in notes) == notes[COUNT] for notes in noted)
