@@ -25,6 +25,7 @@ MUST_NOT_KNOW = {
     "statistics": {"datasets", "models", "evaluation", "reports", "acquisition", "cli", "api"},
     "reports": {"models", "evaluation", "acquisition", "cli", "api"},
     "evaluation": {"statistics", "reports", "acquisition", "cli"},
+    "training": {"statistics", "reports", "acquisition", "cli", "api"},
     "acquisition": {"metrics", "evaluation", "statistics", "reports", "cli", "api"},
 }
 
@@ -41,6 +42,12 @@ def imports(file: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ldznet_bench.")}
     return found
+
+
+def test_nobody_but_the_command_line_knows_training():
+    for file in PACKAGE.rglob("*.py"):
+        if file.parent.name not in ("cli", "training"):
+            assert "training" not in imports(file), file
 
 
 @pytest.mark.parametrize("package", sorted(MUST_NOT_KNOW))

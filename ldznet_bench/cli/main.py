@@ -34,6 +34,7 @@ VERBS = {
     "audit": "Leakage: what a model has seen, and what that is worth.",
     "diff": "Samples that two runs of one cell counted differently.",
     "predict": "Segment one image by phrases.",
+    "train": "Train a network, or all of the miniature.",
     "convert": "Turn the authors' checkpoints into safetensors.",
 }
 

@@ -44,12 +44,14 @@ class Part:
         form: whether a folder or a file is to be given.
         files: the files that must be there, in words.
         sources: where it was published.
+        bundled: where the package itself carries it, below ``baselines/``; empty where it does not.
     """
 
     what: str
     form: Literal["DIR", "FILE"]
     files: str
     sources: tuple[Source, ...] = ()
+    bundled: str = ""
 
 
 @dataclass(frozen=True, slots=True)

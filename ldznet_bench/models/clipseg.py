@@ -165,7 +165,7 @@ def load(request: LoadRequest) -> ClipSeg:
     if AUTHORS in request.weights:
         found = read_authors(request.weights[AUTHORS], request.weights[CLIP])
     else:
-        found = read_folder(request.weights["clipseg"], processor=not paper)
+        found = read_folder(next(iter(request.weights.values())), processor=not paper)
     return ClipSeg(
         str(request.name),
         ClipSegNetwork(found.model),

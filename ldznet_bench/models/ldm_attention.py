@@ -51,7 +51,7 @@ class LDMAttention(DiffusionSegmenter):
         super().__init__(name, diffusion, recipe, image_size=image_size, multiple=diffusion.config.multiple, **settings)
         ldm: Any = diffusion.ldm
         coarse, fine = read_layers(diffusion.config.unet)
-        self._cross = [_record(ldm.unet, layer, "attn2") for layer in (*coarse, *fine)]
+        self._cross = [_record(ldm.unet, layer, "attn2") for layer in dict.fromkeys((*coarse, *fine))]  # one level serves as both
         self._self = [_record(ldm.unet, layer, "attn1") for layer in fine if layer.startswith("up_blocks")]
 
     def _encode_text(self, prompt: str) -> EncodedPrompt:
@@ -147,7 +147,7 @@ def load(request: LoadRequest) -> LDMAttention:
         BenchError: unknown device, precision or recipe.
     """
     device, dtype = pick_device(request.device), pick_dtype(request.precision)
-    bundle = open_bundle(request.weights["sd"], ldm="ema")  # what everybody generates with; a file with the other set will do
+    bundle = open_bundle(next(iter(request.weights.values())), ldm="ema")  # what everybody generates with; a file with the other set will do
     last = None if "unet" not in bundle.parts else read_layers(bundle.parts["unet"].config)[1][-1]
     frozen = load_frozen(
         str(request.name), [bundle], taps=[last or "mid_block.attentions.0"], vae=True, ldm=None, home=request.home, device=device, dtype=dtype

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ldznet_bench.models.load import LoadRequest
 
 
-STABLE_DIFFUSION = "sd"  # the cards' part that holds the frozen networks; the other part is the segmentation network
+STABLE_DIFFUSION = ("sd", "mini-sd")  # the cards' parts that hold the frozen networks; the other part is the segmentation network
 
 
 class LDZNet(DiffusionSegmenter):
@@ -79,8 +79,8 @@ def load_ldznet(request: LoadRequest) -> LDZNet:
     recipe = Recipe.named(request.name.recipe)
     family, variant = request.name.family, request.name.variant or "full"
     ldm: LdmWeights = "ema" if variant.endswith("ldm-ema") else "non-ema"
-    own = open_bundle(next(path for part, path in request.weights.items() if part != STABLE_DIFFUSION), ldm=ldm)
-    others = [open_bundle(path, ldm=ldm) for part, path in request.weights.items() if part == STABLE_DIFFUSION]
+    own = open_bundle(next(path for part, path in request.weights.items() if part not in STABLE_DIFFUSION), ldm=ldm)
+    others = [open_bundle(path, ldm=ldm) for part, path in request.weights.items() if part in STABLE_DIFFUSION]
     if "segmenter" not in own.parts:
         raise WeightsError(
             f"{own.where} holds no segmentation network.", f"Give {family}'s checkpoint, or the folder that `ldznet-bench convert` made of it."

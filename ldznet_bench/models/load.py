@@ -12,6 +12,7 @@ from ldznet_bench.models.card import ModelCard, model_card, own_models, pick_rec
 from ldznet_bench.models.segmenter import Segmenter
 from ldznet_bench.places import home_folder
 from ldznet_bench.registry import OURS, Entry, Registry
+from ldznet_bench.share import shared
 
 MODELS = Registry("model", "ldznet_bench.models", own_models)
 
@@ -260,20 +261,27 @@ def _absent(card: ModelCard, name: ModelName, weights: Mapping[str, Path], home:
 
 
 def _path_of(card: ModelCard, name: ModelName, part: str, weights: Mapping[str, Path], home: Path) -> Path | None:
-    """Where a part is: the most exact key that was given, else what was fetched into the home.
+    """Where a part is: the most exact key that was given, else what the package carries, or what was fetched into the home.
+
+    A variant that the package carries answers to its own name only: ``--weights clipseg=DIR`` are the published weights, whatever the dataset.
 
     Raises:
         WeightsError: a path that was given is not there.
     """
     keys = [part]
     if part == card.variants[name.variant or ""].parts[0]:
-        bare = replace(name, recipe=None)
-        keys = [str(name), str(bare), str(replace(name, variant=None)), name.family, part]
+        carried = any(card.parts[other].bundled for other in card.variants[name.variant or ""].parts)
+        family = [] if carried else [str(replace(name, variant=None)), name.family]
+        keys = [str(name), str(replace(name, recipe=None)), *family, part]
     for key in keys:
         if key in weights:
             path = Path(weights[key]).expanduser()
             if not path.exists():
                 raise WeightsError(f"--weights {key}={path}: there is nothing at that path.", f"Expected: {card.parts[part].what}.")
             return path
+    bundled = card.parts[part].bundled
+    if bundled:
+        place = shared("baselines") / bundled
+        return place if place.exists() else None
     fetched = home / "weights" / part
     return fetched if fetched.exists() else None

@@ -65,7 +65,7 @@ def test_rgbnet_from_scratch_is_a_variant_of_its_own(weights: Path) -> None:
 
 
 def test_missing_stable_diffusion_says_how_it_is_fetched(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"--weights sd=DIR.*`ldznet-bench download ldznet` fetches it"):
+    with pytest.raises(WeightsError, match=r"--weights sd=DIR.*`ldznet-bench download ldznet/full` fetches it"):
         load_model("ldznet", weights={"ldznet": weights / "ldznet"}, home=tmp_path)
 
 

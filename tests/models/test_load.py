@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldznet_bench.errors import BenchError, WeightsError
+from ldznet_bench.models import load
 from ldznet_bench.models.load import LoadRequest, ModelName, check_model, list_models, load_model, parse_model_name
 from ldznet_bench.models.segmenter import Segmenter
 from ldznet_bench.models.trivial import WEIGHT_FREE, Full
@@ -103,10 +104,27 @@ def test_variant_and_recipe_are_filled_in(tmp_path: Path) -> None:
     assert str(check_model("clipseg", weights={"clipseg": tmp_path})) == "clipseg/full+hf"
 
 
+@pytest.fixture
+def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package that carries the miniature CLIPSeg's weights, or would if the folder were made."""
+    place = tmp_path / "package" / "mini" / "clipseg"
+    monkeypatch.setattr(load, "shared", lambda _: tmp_path / "package")
+    return place
+
+
 @pytest.mark.parametrize(("name", "mini"), [("clipseg", True), ("clipseg/mini", False)])
-def test_mini_never_falls_back_to_full(name: str, mini: bool, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"clipseg/mini.* cannot run: .*Ask for clipseg/full by name"):
-        load_model(name, mini_dataset=mini, weights={"clipseg": tmp_path})
+@pytest.mark.parametrize("key", ["clipseg", "clipseg/full", "clipseg+hf"])
+def test_mini_never_falls_back_to_full(name: str, mini: bool, key: str, tmp_path: Path, carried: Path) -> None:
+    with pytest.raises(WeightsError, match=r"clipseg/mini\+hf needs weights: --weights mini-clipseg=DIR"):
+        load_model(name, mini_dataset=mini, weights={key: tmp_path})
+    carried.mkdir(parents=True)
+    assert str(check_model(name, mini_dataset=mini, weights={key: tmp_path})) == "clipseg/mini+hf"
+
+
+def test_what_the_package_carries_gives_way_to_what_is_named_for_it(tmp_path: Path, carried: Path) -> None:
+    carried.mkdir(parents=True)
+    with pytest.raises(WeightsError, match=f"{tmp_path} lacks config.json"):
+        load_model("clipseg/mini", weights={"clipseg/mini": tmp_path})
 
 
 def test_missing_weights_say_what_to_type_and_what_is_expected() -> None:

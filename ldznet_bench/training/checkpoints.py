@@ -1,0 +1,164 @@
+"""What is kept of a training while it runs: the last and the best state, as safetensors with a manifest, each whole or not there.
+
+OUTPUT/<recipe>-seed<n>/
+  recipe.json     recipe, seed, data fingerprint, hashes of the frozen weights
+  log.jsonl       a line per logged step and per validation
+  step-000500/    weights, moving average, optimiser; manifest.json
+  last.json       names the newest of them, best.json the best
+  final/          what `publish` wrote
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ldznet_bench.atomic import replacing, write_json
+from ldznet_bench.errors import RunError, WeightsError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that a training is continued from.
+
+    Attributes:
+        step: steps done.
+        network: weights of the network.
+        average: of the moving average; empty without one.
+        optimiser: moments, ``<parameter>.exp_avg`` and so on.
+        best: best validation figure so far, and its step; None before the first.
+    """
+
+    step: int
+    network: Mapping[str, Tensor]
+    average: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+    best: tuple[float, int] | None
+
+
+class Checkpoints:
+    """The folder of one training.
+
+    Args:
+        folder: made when something is first written.
+        identity: what must be equal for a training to be continued: recipe, seed, data and frozen weights.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder, self.identity = folder, json.loads(json.dumps(dict(identity)))
+
+    @property
+    def log(self) -> Path:
+        """The log's file."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def final(self) -> Path:
+        """Where the published form goes."""
+        return self.folder / "final"
+
+    def begin(self) -> None:
+        """Make the folder, or check that what is in it is this training; drop what an interrupted save left.
+
+        Raises:
+            RunError: another training is there; what differs is named.
+        """
+        path = self.folder / "recipe.json"
+        if path.is_file():
+            there = json.loads(path.read_text(encoding="utf-8"))
+            differs = _differences(there, self.identity)
+            if differs:
+                raise RunError(
+                    f"{self.folder} holds another training: {'; '.join(differs[:6])}.", "Give another --output, or remove that folder to begin anew."
+                )
+        else:
+            write_json(path, self.identity)
+        for leftover in self.folder.glob(".step-*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def save(self, state: State, *, best: bool) -> None:
+        """Keep a state as the last one, and as the best one if it is; older ones go."""
+        name = f"step-{state.step:06d}"
+        aside, target = self.folder / f".{name}.part", self.folder / name
+        shutil.rmtree(aside, ignore_errors=True)
+        parts = {"network": state.network, "average": state.average, "optimiser": state.optimiser}
+        files = {part: _write(aside / f"{part}.safetensors", tensors) for part, tensors in parts.items() if tensors}
+        manifest = {"format": FORMAT, "step": state.step, "best": state.best, "files": files}
+        write_json(aside / "manifest.json", manifest)
+        shutil.rmtree(target, ignore_errors=True)  # of a step that is done again after a kill between rename and pointer
+        aside.rename(target)
+        for pointer in ("last", *(("best",) if best else ())):
+            write_json(self.folder / f"{pointer}.json", {"checkpoint": name})
+        keep = {self._pointed("last"), self._pointed("best")}
+        for old in self.folder.glob("step-*"):
+            if old not in keep:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, which: str = "last") -> State | None:
+        """The last (or ``best``) state; None where nothing was saved yet.
+
+        Raises:
+            WeightsError: its files are damaged.
+        """
+        folder = self._pointed(which)
+        if folder is None:
+            return None
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        tensors = {part: _read(folder / f"{part}.safetensors", digest) for part, digest in manifest["files"].items()}
+        best = manifest["best"]
+        empty: dict[str, Tensor] = {}
+        return State(
+            manifest["step"],
+            tensors["network"],
+            tensors.get("average", empty),
+            tensors.get("optimiser", empty),
+            None if best is None else (float(best[0]), int(best[1])),
+        )
+
+    def _pointed(self, pointer: str) -> Path | None:
+        path = self.folder / f"{pointer}.json"
+        if not path.is_file():
+            return None
+        return self.folder / str(json.loads(path.read_text(encoding="utf-8"))["checkpoint"])
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    with replacing(path) as temporary:
+        save_file({name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}, temporary)
+        return _sha256(temporary)
+
+
+def _read(path: Path, digest: str) -> dict[str, Tensor]:
+    try:
+        if _sha256(path) != digest:
+            raise WeightsError(f"{path} is not what its manifest says.", "The disk damaged it: remove the folder of that step and continue.")
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}.", "Remove the training's folder and begin anew.") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*there, *here}):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} is {old!r} there, {new!r} here")
+    return found

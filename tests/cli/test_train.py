@@ -1,0 +1,110 @@
+"""The verb train, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ldznet_bench.cli import main
+
+FEW = [
+    *("--set", "steps=2", "--set", "batch_size=2", "--set", "held_out=2", "--set", "checkpoint_every=1"),
+    *("--set", "model.block_out_channels=[8, 8, 8]"),
+]
+TINY = [*FEW, "--set", "model.norm_num_groups=4"]
+
+
+def bench(*arguments: object) -> int:
+    return main._run([str(argument) for argument in arguments])
+
+
+def test_a_training_ends_in_a_published_folder_and_is_not_done_twice(tmp_path, capsys):
+    assert bench("train", "autoencoder", *TINY, "--output", tmp_path, "--json") == 0
+    said = capsys.readouterr()
+    folder = Path(json.loads(said.out)["published"])
+    assert (folder / "vae" / "diffusion_pytorch_model.safetensors").is_file()
+    assert "mini-autoencoder: step 2: psnr" in said.err
+    assert bench("train", "autoencoder", *TINY, "--output", tmp_path, "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_dry_run_prints_what_it_would_take(tmp_path, capsys):
+    assert bench("train", "autoencoder", "--set", "batch_size=1", "--dry-run", "--output", tmp_path / "new") == 0
+    said = capsys.readouterr().out
+    for words in ("trained parameters", "state", "hours", "disk free", "memory free"):
+        assert words in said
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_suite_says_what_it_would_train(capsys):
+    assert bench("train", "--recipe", "mini", "--dry-run", "--json") == 0
+    recipes = [row["recipe"] for row in json.loads(capsys.readouterr().out)["recipes"]]
+    assert recipes[:2] == ["mini-autoencoder", "mini-clip"]
+    assert "mini-ldznet" in recipes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "neither a network nor a recipe"),
+        (("autoencoder", "--set", "stepz=3"), "unknown recipe key 'stepz'. Did you mean 'steps'"),
+        (("autoencoder", "--set", "steps"), "--set 'steps' is not KEY=VALUE"),
+        (("autoencoder", "--variant", "full"), "unknown recipe 'full-autoencoder'"),
+        (("znet", "--recipe", "mini-clip"), "the recipe mini-clip trains clip, not znet"),
+        (("znet", "--weights", "sd=nowhere"), "there is nothing at nowhere"),
+        (("--recipe", "mini", "--set", "steps=3"), "a suite has several"),
+        (("clip", "--bundle", "there"), "--bundle goes with a suite"),
+        (("autoencoder", "--set", "data=cifar"), "unknown caption stream 'cifar'"),
+    ],
+)
+def test_a_users_mistake_is_a_sentence(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert bench("train", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def start(tmp_path: Path, output: str, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LDZNET_BENCH_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "ldznet_bench.cli.main", "train", "autoencoder", *TINY, "--set", "steps=14", "--output", str(tmp_path / output)]
+    return subprocess.Popen([*command, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_in_the_same_bits(tmp_path):
+    assert start(tmp_path, "whole").wait() == 0
+    kills = 0
+    for delay in range(6, 40, 2):
+        process = start(tmp_path, "broken")
+        time.sleep(delay / 2)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert start(tmp_path, "broken").wait() == 0
+    assert kills > 0
+    one, other = (load_file(next((tmp_path / name).rglob("final/vae/*.safetensors"))) for name in ("whole", "broken"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains(tmp_path):
+    assert start(tmp_path, "one").wait() == 0
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    command = [*launch, "--dynamo_backend", "no", "-m", "ldznet_bench.cli.main", "train", "autoencoder", *TINY, "--set", "steps=14"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LDZNET_BENCH_HOME": str(tmp_path / "home")}
+    done = subprocess.run([*command, "--output", str(tmp_path / "two")], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, other = (load_file(next((tmp_path / name).rglob("final/vae/*.safetensors"))) for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-2, atol=1e-3)

@@ -1,0 +1,169 @@
+"""The loop: same seed same weights, interrupted or not; what is kept; what stops it."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from training_help import Remembers, Silent, order, run, same, tiny, weights
+
+from ldznet_bench.errors import BenchError, RunError
+from ldznet_bench.training.start import make_trainer
+from ldznet_bench.training.trainer import learning_rate
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupted(its, at):
+    """Run until the weights of step `at` are about to be changed, then fall."""
+    trainer = make_trainer(its, Silent())
+    real = trainer._one_step
+
+    def falls():
+        if trainer.step == at:
+            raise Stop
+        return real()
+
+    trainer._one_step = falls
+    with pytest.raises(Stop):
+        trainer.run()
+
+
+@pytest.mark.parametrize("name", ["mini-autoencoder", "mini-clip"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_resumed_anywhere_it_ends_in_the_same_bits(name, at, tmp_path):
+    whole = run(order(tiny(name), tmp_path / "whole"))
+    broken = order(tiny(name), tmp_path / "broken")
+    interrupted(broken, at)
+    assert same(weights(run(broken)), weights(whole))
+
+
+@pytest.mark.parametrize("name", ["mini-ldm", "mini-ldznet", "mini-clipseg"])
+def test_the_same_with_frozen_networks(name, frozen, tmp_path):
+    whole = run(order(tiny(name), tmp_path / "whole", frozen))
+    broken = order(tiny(name), tmp_path / "broken", frozen)
+    interrupted(broken, 3)
+    assert same(weights(run(broken)), weights(whole))
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    assert not same(weights(run(order(tiny("mini-autoencoder"), tmp_path))), weights(run(order(tiny("mini-autoencoder"), tmp_path, seed=1))))
+
+
+def test_accumulating_changes_no_sample(tmp_path):
+    """Mean over micro-batches of equal size is the mean over the batch, up to the order of sums."""
+    one = run(order(tiny("mini-autoencoder", batch_size=4), tmp_path / "one"))
+    two = run(order(tiny("mini-autoencoder", batch_size=4, accumulate=2), tmp_path / "two"))
+    for left, right in zip(weights(one).values(), weights(two).values(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_kept(tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    watcher = Remembers()
+    run(its, watcher)
+    names = sorted(path.name for path in its.folder.iterdir())
+    assert [name for name in names if not name.startswith("step-")] == ["best.json", "final", "last.json", "log.jsonl", "recipe.json"]
+    kept = {json.loads((its.folder / f"{which}.json").read_text())["checkpoint"] for which in ("last", "best")}
+    assert {name for name in names if name.startswith("step-")} == kept
+    assert "step-000004" in kept
+    assert set(watcher.figures) == {2, 4}
+    lines = [json.loads(line) for line in (its.folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "validation" in line] == [2, 4]
+    manifest = json.loads((its.folder / "final" / "manifest.json").read_text())
+    assert manifest["made_from"]["seed"] == 0
+    assert manifest["made_from"]["recipe"]["name"] == "mini-autoencoder"
+
+
+def test_finished_is_finished(tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    final = run(its)
+    before = {path: path.stat().st_mtime_ns for path in its.folder.rglob("*")}
+    assert run(its) == final
+    assert {path: path.stat().st_mtime_ns for path in its.folder.rglob("*")} == before
+
+
+def test_another_training_in_the_folder_is_refused_and_the_difference_named(tmp_path):
+    run(order(tiny("mini-autoencoder"), tmp_path))
+    shutil.rmtree(tmp_path / "mini-autoencoder-seed0" / "final")
+    with pytest.raises(RunError, match=r"recipe\.learning_rate is 0\.001 there, 0\.5 here"):
+        run(order(tiny("mini-autoencoder", learning_rate=0.5), tmp_path))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path):
+    its = order(tiny("mini-autoencoder", steps=6), tmp_path)
+    trainer = make_trainer(its, Silent())
+    real = trainer.objective.draw
+    trainer.objective.draw = lambda places: (torch.full_like(real(places)[0], float("nan")), real(places)[1]) if places[0] >= 6 else real(places)
+    with pytest.raises(BenchError, match=r"loss of step 4 is not a number.*state of step 2 is kept"):
+        trainer.run()
+    state = trainer.checkpoints.load()
+    assert state.step == 2
+    assert all(bool(value.isfinite().all()) for value in state.network.values())
+
+
+def test_an_interrupted_save_is_not_there(tmp_path, monkeypatch):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    trainer = make_trainer(its, Silent())
+    from ldznet_bench.training import checkpoints
+
+    real = checkpoints.write_json
+
+    def falls(path, value):
+        if path.name == "manifest.json" and value.get("step") == 4:
+            raise Stop
+        real(path, value)
+
+    monkeypatch.setattr(checkpoints, "write_json", falls)
+    with pytest.raises(Stop):
+        trainer.run()
+    monkeypatch.undo()
+    assert trainer.checkpoints.load().step == 2
+    whole = run(order(tiny("mini-autoencoder"), tmp_path / "whole"))
+    assert same(weights(run(its)), weights(whole))
+    assert not list(its.folder.glob(".step-*"))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    interrupted(its, 3)
+    file = its.folder / "step-000002" / "optimiser.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(BenchError, match=r"optimiser\.safetensors is not what its manifest says"):
+        run(its)
+
+
+def test_the_moving_average_is_what_is_published_and_validated(tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    final = run(its)
+    state = weights(its.folder / "step-000004")
+    published = weights(final)
+    name = "vae/diffusion_pytorch_model.safetensors:encoder.conv_in.weight"
+    assert torch.equal(published[name], state["average.safetensors:encoder.conv_in.weight"])
+    assert not torch.equal(published[name], state["network.safetensors:encoder.conv_in.weight"])
+
+
+def test_the_average_follows_the_weights_as_written():
+    trainer = make_trainer(order(tiny("mini-autoencoder", ema=0.9), "unused"), Silent())
+    name = next(iter(trainer.trained))
+    start = trainer.trained[name].detach().clone()
+    expected = start.clone()
+    for step in range(3):
+        trainer.step = step
+        with torch.no_grad():
+            trainer.trained[name].add_(1.0)
+        trainer._follow()
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * (start + step + 1)
+    torch.testing.assert_close(trainer.average[name], expected)
+
+
+def test_the_rate_rises_then_falls():
+    recipe = tiny("mini-autoencoder", steps=11, warmup=2, learning_rate=1.0)
+    rates = [learning_rate(recipe, step) for step in range(11)]
+    assert rates[:2] == [0.5, 1.0]
+    assert rates[2] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.01)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
