@@ -9,14 +9,14 @@ import click
 
 from ldznet_bench.cli import options
 
-WHAT = ("models", "datasets", "protocols")
+WHAT = ("models", "datasets", "protocols", "controls")
 
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("what", nargs=-1, type=click.Choice(WHAT))
 @options.together(options.data_root, options.home, options.weights, options.as_json)
 def command(what: tuple[str, ...], data_root: Path | None, home: Path | None, weights: tuple[str, ...], as_json: bool) -> int:
-    """Models, datasets and protocols, and what is on disk.
+    """Models, datasets, protocols and phrase controls, and what is on disk.
 
     With --data-root it says which releases are there; with --weights which models can run.
 
@@ -37,6 +37,8 @@ def command(what: tuple[str, ...], data_root: Path | None, home: Path | None, we
         found["datasets"] = _datasets(data_root, home_folder(home))
     if "protocols" in wanted:
         found["protocols"] = _protocols()
+    if "controls" in wanted:
+        found["controls"] = _controls()
     click.echo(dump_json(found) if as_json else _text(found), nl=False)
     return 0
 
@@ -107,6 +109,12 @@ def _protocols() -> list[dict[str, Any]]:
         {"name": protocol.full_name, "status": protocol.status, "metrics": list(protocol.metrics), "summary": protocol.summary}
         for protocol in PROTOCOLS.values()
     ]
+
+
+def _controls() -> list[dict[str, Any]]:
+    from ldznet_bench.evaluation.controls import CONTROLS
+
+    return [{"name": name, "summary": summary} for name, summary in CONTROLS.items()]
 
 
 def _text(found: dict[str, list[dict[str, Any]]]) -> str:

@@ -18,7 +18,7 @@ VERBS = {
     "download": "Fetch datasets and weights, verify and prepare them.",
     "verify": "Look again at everything that was downloaded.",
     "remove": "Remove what was downloaded and prepared.",
-    "list": "Models, datasets and protocols, and what is on disk.",
+    "list": "Models, datasets, protocols, controls, and what is on disk.",
     "info": "Everything about one dataset, model or protocol.",
     "run": "Run models over datasets and count.",
     "score": "Score masks or score maps that another model wrote.",

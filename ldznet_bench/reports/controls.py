@@ -112,7 +112,7 @@ def _listener(plain: Run, controlled: Sequence[Run], metric: str) -> Listener:
     heard = [Heard(PLAIN, score, 0.0 if score else None, None, None, 0)]
     for run in controlled:
         found = compare([base], [_samples(run, name)], name, rules)
-        lost = -found.delta / found.a if found.a else None
+        lost = (found.a - found.b) / found.a if found.a else None
         heard.append(Heard(str(run.control), found.b, lost, found.interval.low, found.interval.high, int(run.about["data"]["changed_phrases"])))
     return Listener(plain.model, plain.dataset, plain.protocol, name, len(base), tuple(heard))
 

@@ -92,7 +92,9 @@ def draw_controls(found: Sequence[Listener], stem: Path) -> list[Path]:
         axis.bar([at + shift for at, _ in left], [value for _, value in left], width, label=label, color=COLOURS[place % len(COLOURS)])
     axis.axhline(100, color="black", linewidth=0.6)
     axis.set_xticks(range(len(controls)), controls, rotation=30, ha="right")
-    return _save(_finish(figure, axis, "", "% of the plain score that is left"), stem)
+    _finish(figure, axis, "", "% of the plain score that is left", legend=False)
+    axis.legend(fontsize=6.5, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # above: bars fill the axes
+    return _save(figure, stem)
 
 
 def _require_matplotlib() -> None:

@@ -169,6 +169,17 @@ def test_what_came_is_scored_to_a_table(bench: Bench, hosts: Hosts) -> None:
     assert "refer@1 has no rule for samples without target" in err
 
 
+def test_negatives_are_made_from_what_came(bench: Bench, hosts: Hosts) -> None:
+    """The release of PhraseCut is all that its negatives need; a model that never answers is right about every one of them."""
+    name, card = make(hosts, "phrasecut")
+    download(bench, name, "--card", card)
+    code, out, err = bench("run", "--models", "empty,full", "--datasets", "phrasecut-negatives:test", "--protocol", "gres@1", "--json", "--quiet")
+    assert code == 0, err
+    silent, loud = (run["metrics"] for run in json.loads(out)["runs"])
+    assert (silent["giou"], silent["n_acc"], silent["t_acc"], silent["ciou"]) == (1, 1, None, None)
+    assert (loud["giou"], loud["n_acc"], loud["ciou"]) == (0, 0, 0)
+
+
 def test_grefcoco_when_the_hub_is_dead_comes_from_the_authors_zip(bench: Bench, hosts: Hosts) -> None:
     name, card = make(hosts, "grefcoco")
     hosts.hub.repos.clear()
