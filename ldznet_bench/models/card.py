@@ -62,11 +62,13 @@ class Variant:
         summary: in a sentence.
         parts: keys of the card's `parts` that it needs; the first also answers to the model's own name in ``--weights``.
         missing: empty, or why nobody can run this variant yet.
+        status: where it is another than the card's: the miniature of an official network is ours.
     """
 
     summary: str
     parts: tuple[str, ...] = ()
     missing: str = ""
+    status: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)

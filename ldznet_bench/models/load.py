@@ -168,7 +168,7 @@ def list_models(*, weights: Mapping[str, Path] | None = None, home: Path | None 
         for variant, its in card.variants.items():
             full = ModelName(card.name, variant)
             reason = _why_not(card, full, given, home_folder(home))
-            rows.append(ModelInfo(str(full), card.title, card.status, recipes, its.parts, not reason, reason, entry.origin))
+            rows.append(ModelInfo(str(full), card.title, its.status or card.status, recipes, its.parts, not reason, reason, entry.origin))
     return rows
 
 

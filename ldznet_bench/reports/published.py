@@ -59,6 +59,7 @@ class PublishedRow:
         values: the numbers.
         model: our name of the same model, where there is one.
         notes: what stands between this row and a fair comparison.
+        weights: which of the model's published weights it was measured with, where there are several; a run's records do not say which it used.
     """
 
     id: str
@@ -73,6 +74,7 @@ class PublishedRow:
     values: tuple[PublishedValue, ...]
     model: str | None = None
     notes: str = ""
+    weights: str = ""
 
     def __post_init__(self) -> None:
         if ":" not in self.dataset:

@@ -104,7 +104,8 @@ def _check(run: Run, row: PublishedRow, item: PublishedValue, ours: dict[str, Va
         verdict = f"differs by more than {tolerance:g}, within the interval of these images"
     else:
         verdict = "not reproduced"
-    return replace(plain, delta=delta, verdict=verdict)
+    condition = f", if the run's weights are {row.weights}: the published row is of no others" if row.weights else ""
+    return replace(plain, delta=delta, verdict=verdict + condition)
 
 
 def _why_not(run: Run, row: PublishedRow, item: PublishedValue, value: Value | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ldznet_bench.models.segunet import SD_V1_UNET
 from ldznet_bench.training.captions import Captions
 from ldznet_bench.training.draws import draw_seed, numpy_generator, torch_generator
 from ldznet_bench.training.objective import Objective, Setting, as_part, seeded, write_parts
+from ldznet_bench.training.recentre import compensated_unet, recentred_text, statistics
 from ldznet_bench.training.tokenizer import padded_ids
 
 _BLANK = 0.1  # share of captions left empty, so that classifier-free guidance is possible
@@ -94,5 +96,16 @@ class LatentDiffusion(Objective):
         return float(self.forward(latents, self._ids(captions).to(latents.device), timesteps.to(latents.device), noise))
 
     def publish(self, folder: Path, made_from: Mapping[str, Any]) -> None:
-        """Write ``unet/`` and ``scheduler/``."""
-        write_parts(folder, {"unet": as_part(self._config, self.network.state_dict(), folder)}, made_from)
+        """Write ``unet/`` and ``scheduler/``, and beside them the text encoder with its hidden states recentred, which the UNet then expects."""
+        state = as_part(self._config, self.network.state_dict(), folder)
+        bundle, text = self.setting.part("text_encoder")
+        mean, deviation = statistics(self._hidden_of_captions())
+        unet = dataclasses.replace(state, tensors=compensated_unet(state.tensors, mean, deviation))
+        encoder = dataclasses.replace(text, tensors=recentred_text({name: value.float() for name, value in text.tensors.items()}, mean, deviation))
+        write_parts(folder, {"unet": unet, "text_encoder": encoder}, made_from, bundle.tokenizer)
+
+    def _hidden_of_captions(self) -> Tensor:
+        """Hidden states (B, n, d) of held-out captions."""
+        _, captions = self._val.batch(range(4 * self.recipe.held_out))
+        with torch.no_grad():
+            return text_hidden(self._frozen.text_encoder, self._ids(captions).to(self.setting.device)).cpu()

@@ -50,6 +50,8 @@ class TrainRecipe:
         validate_every: steps between validations; the last step is always validated.
         checkpoint_every: steps between checkpoints.
         start: ``ldm`` (Stable Diffusion's weights, as the paper), or ``scratch``.
+        head: how the head of one channel begins: as PyTorch begins layers (``plain``, as the authors), or as an ``upsampler`` whose last bias is
+            -2, since most pixels are background.
         ldm: whose features LD-ZNet reads: the ``trained`` diffusion model's, or as controls those of one with ``random`` weights, or of one
             whose weights are all ``zero`` and so are its features (a ZNet with LD-ZNet's parameters).
         phrases: ``given``, or ``blank`` (a control: a network that cannot read).
@@ -85,6 +87,7 @@ class TrainRecipe:
     validate_every: int | None = None
     checkpoint_every: int = 500
     start: Literal["ldm", "scratch"] = "ldm"
+    head: Literal["plain", "upsampler"] = "plain"
     ldm: Literal["trained", "random", "zero"] = "trained"
     phrases: Literal["given", "blank"] = "given"
     templates: bool = True

@@ -188,7 +188,7 @@ def _peak() -> int:
 
 
 def run_suite(suite: Suite, order: Callable[[TrainRecipe, tuple[Path, ...]], Order], train: Callable[[Order], Path]) -> dict[str, Path]:
-    """Train every recipe of a suite, each on what those before it published.
+    """Train every recipe of a suite, each on what those before it published; the latest comes first, since it may hold a part anew.
 
     Args:
         suite: which.
@@ -201,7 +201,7 @@ def run_suite(suite: Suite, order: Callable[[TrainRecipe, tuple[Path, ...]], Ord
     done: dict[str, Path] = {}
     for name in suite.recipes:
         recipe = load_recipe(name)
-        done[name] = train(order(recipe, tuple(done[other] for other in suite.recipes if other in done and _feeds(other))))
+        done[name] = train(order(recipe, tuple(done[other] for other in reversed(suite.recipes) if other in done and _feeds(other))))
     return done
 
 

@@ -7,7 +7,7 @@ import pytest
 from synthetic_runs import write_run
 
 from ldznet_bench.errors import BenchError
-from ldznet_bench.reports.published import Paper, Published, PublishedRow, PublishedValue
+from ldznet_bench.reports.published import Paper, Published, PublishedRow, PublishedValue, load_published
 from ldznet_bench.reports.reproduction import check_reproduction, to_text
 from ldznet_bench.reports.runs import Run, read_run
 
@@ -45,6 +45,17 @@ def test_verdict_where_the_rules_are_the_same(tmp_path: Path, offset: float, ver
 def test_no_verdict_where_they_are_not(tmp_path: Path, change: dict[str, str], reason: str) -> None:
     check = check_reproduction(run(tmp_path), rows=["r"], published=known(replace(ROW, **change)))[0]  # type: ignore[arg-type]
     assert check.delta is None and reason in check.verdict
+
+
+def test_a_row_of_certain_weights_says_so(tmp_path: Path) -> None:
+    mine = run(tmp_path)
+    row = replace(of(mine, 0.0).rows[0], weights="rd64")
+    assert "reproduced within 0.5, if the run's weights are rd64" in check_reproduction(mine, published=known(row))[0].verdict
+
+
+def test_clipsegs_own_rows_are_of_the_weights_that_are_not_the_default() -> None:
+    rows = [row for row in load_published().rows if row.model == "clipseg" and row.protocol == "clipseg@1"]
+    assert rows and all(row.weights == "rd64" for row in rows)
 
 
 @pytest.mark.parametrize("stamp", [{"partial": ["counts"]}, {"limit": 3}, {"dirty": True}])

@@ -98,7 +98,7 @@ def test_fresh_timesteps_and_noise_at_every_place(quick):
 
 
 def test_missing_frozen_networks_are_named(tmp_path):
-    with pytest.raises(WeightsError, match="text encoder"):
+    with pytest.raises(WeightsError, match="mini-znet needs a unet"):
         make_trainer(order(tiny("mini-znet"), tmp_path), Silent())
 
 
