@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from ldznet_bench.errors import DataError
 from ldznet_bench.evaluation.counting import make_record
 from ldznet_bench.evaluation.images import open_rgb
 from ldznet_bench.evaluation.journal import Journal
+from ldznet_bench.evaluation.overlap import IMAGES_AHEAD, Clock, Lane, Prepared, look_ahead
 from ldznet_bench.evaluation.seeds import seed_of
 from ldznet_bench.evaluation.sharding import BLOCK_IMAGES, Shard
 from ldznet_bench.evaluation.targets import Target, TargetCache, make_target
@@ -33,6 +32,7 @@ _PROMPTS_KEPT = 256
 DEFAULT_BATCH = 16
 
 Item = tuple[ImageFile, Sample]
+_HERE = Lane(threaded=False)
 
 
 class Progress(Interface):
@@ -58,6 +58,7 @@ class Loop:
         keep_map: whether the score map of a sample id is stored.
         follow_prediction_size: draw the truth at a prediction's own size where the two differ, as PhraseCut's evaluator does.
         flags: what is odd about a sample beside its image, by id.
+        overlap: decode and count beside a network, in threads; it changes no byte.
     """
 
     dataset: str
@@ -71,12 +72,14 @@ class Loop:
     keep_map: Callable[[str], bool] = lambda _: False
     follow_prediction_size: bool = False
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    overlap: bool = True
 
     def run(self, groups: Iterable[ImageGroup], journal: Journal, done: set[str], shard: Shard, progress: Progress) -> None:
         """Count every sample of this process's blocks that no journal holds yet.
 
         What is in a micro-batch depends on the dataset's order alone: blocks are runs of `BLOCK_IMAGES` images, batches are cut within a
-        block, and a batch that is partly done is done again whole.
+        block, and a batch that is partly done is done again whole. While a network has one micro-batch, the one before is counted and the
+        images to come are decoded, so a crash loses at most these two.
 
         Args:
             groups: the selected image groups with their selected samples, in dataset order.
@@ -87,35 +90,64 @@ class Loop:
         """
         texts = _Encoded(self.segmenter.encode_text, _PROMPTS_KEPT)
         mine = (group for group in groups if shard.has(group.index))
-        for block, members in groupby(mine, key=lambda group: group.index // BLOCK_IMAGES):
-            images = _Encoded(self.segmenter.encode_image, BLOCK_IMAGES)
-            for batch in self._batches(members):
-                if not done.issuperset(sample.sample_id for _, sample in batch):
+        with Lane(threaded=self.overlapping) as ahead, Lane(threaded=self.overlapping) as behind:
+
+            def begin(group: ImageGroup) -> Prepared | None:
+                if done.issuperset(sample.sample_id for sample in group.samples):
+                    return None  # most likely nobody will ask for it
+                return Prepared(self._input(group.image), self.segmenter, ahead)
+
+            counted: Callable[[], int] = lambda: 0  # noqa: E731
+            begun = look_ahead(mine, begin, IMAGES_AHEAD if self.overlapping else 0)
+            for block, members in groupby(begun, key=lambda member: member[0].index // BLOCK_IMAGES):
+                images = _Encoded(self.segmenter.encode_image, BLOCK_IMAGES)
+                prepared = list(members)
+                waiting = {group.image.image_id: its for group, its in prepared if its is not None}
+                for batch in self._batches(group for group, _ in prepared):
+                    if done.issuperset(sample.sample_id for _, sample in batch):
+                        progress.update(len(batch))
+                        continue
                     clock = Clock()
-                    maps = self._predict(batch, images, texts, clock)
-                    with clock("count"):
-                        records = [self._count(*item, scores) for item, scores in zip(batch, maps, strict=True)]
-                    journal.append([record for record in records if record["sample_id"] not in done])
-                    journal.note({"block": block, "samples": len(batch), **clock.seconds})
-                progress.update(len(batch))
+                    maps = self._predict(batch, images, texts, waiting, clock)
+                    progress.update(counted())
+                    counted = behind.submit(partial(self._finish, block, batch, maps, clock, journal, done))
+            progress.update(counted())
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether images are prepared and scores counted beside the network."""
+        return self.overlap and self.segmenter.micro_batch is not None
+
+    def _finish(self, block: int, batch: Sequence[Item], maps: Sequence[Any], clock: Clock, journal: Journal, done: set[str]) -> int:
+        """Count a micro-batch, write it to the journal, and say how many samples it has."""
+        with clock("count"):
+            records = [self._count(*item, scores) for item, scores in zip(batch, maps, strict=True)]
+        with clock("write"):
+            journal.append([record for record in records if record["sample_id"] not in done])
+        journal.note({"block": block, "samples": len(batch), **clock.seconds})
+        return len(batch)
 
     def _batches(self, block: Iterable[ImageGroup]) -> Iterator[list[Item]]:
         items = [(group.image, sample) for group in block for sample in group.samples]
         size = self.segmenter.micro_batch or self.batch
         return (items[start : start + size] for start in range(0, len(items), size))
 
-    def _predict(self, batch: Sequence[Item], images: _Encoded, texts: _Encoded, clock: Clock) -> Sequence[Any]:
+    def _predict(self, batch: Sequence[Item], images: _Encoded, texts: _Encoded, waiting: dict[str, Prepared], clock: Clock) -> Sequence[Any]:
         if isinstance(self.segmenter, Oracle):
             return [None] * len(batch)
         pairs = []
         for image, sample in batch:
             seed = seed_of(self.seed, self.dataset, sample.sample_id)
-            with clock("encode_image"):
-                encoded = images.get(image.image_id, lambda image=image: self._input(image))  # type: ignore[misc]
+            if image.image_id not in images:
+                own = waiting.pop(image.image_id, None) or Prepared(self._input(image), self.segmenter, _HERE)
+                ready = own.get(clock)
+                with clock("encode_image"):
+                    images.add(image.image_id, ready)
             with clock("encode_text"):
                 prompt = self.segmenter.prompt(sample.phrase, seed)
-                text = texts.get(prompt, lambda prompt=prompt: prompt)  # type: ignore[misc]
-            pairs.append(Pair(sample.sample_id, sample.phrase, image.height, image.width, seed, encoded, text))
+                if prompt not in texts:
+                    texts.add(prompt, prompt)
+            pairs.append(Pair(sample.sample_id, sample.phrase, image.height, image.width, seed, images[image.image_id], texts[prompt]))
         with clock("decode"):
             return self.segmenter.predict(pairs)
 
@@ -167,24 +199,15 @@ class _Encoded:
         self._size = size
         self._values: OrderedDict[str, Any] = OrderedDict()
 
-    def get(self, key: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the segmenter encodes to
-        if key not in self._values:
-            self._values[key] = self._encode([make()])[0]
-            if len(self._values) > self._size:
-                self._values.popitem(last=False)
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def add(self, key: str, given: Any) -> None:  # noqa: ANN401 - an image or a prompt
+        """Encode a new one."""
+        self._values[key] = self._encode([given])[0]
+        if len(self._values) > self._size:
+            self._values.popitem(last=False)
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - whatever the segmenter encodes to
         self._values.move_to_end(key)
         return self._values[key]
-
-
-class Clock:
-    """Seconds per named phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        """Time the block and add it to the phase."""
-        start = time.perf_counter()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start

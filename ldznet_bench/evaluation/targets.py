@@ -98,7 +98,10 @@ class TargetCache:
             return
         path = folder / f"{_cache_key(fingerprint, protocol)}.sqlite"
         if path.is_file():
-            self._reader = self._stack.enter_context(contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)))
+            # The loop counts in one thread and opens and closes here in another, never at once.
+            self._reader = self._stack.enter_context(
+                contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False))
+            )
         elif complete:
             self._writer = self._stack.enter_context(_writing(path))
 
@@ -145,7 +148,7 @@ class _Writer:
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[_Writer]:
     with replacing(path) as temporary:
-        with contextlib.closing(sqlite3.connect(temporary)) as connection:
+        with contextlib.closing(sqlite3.connect(temporary, check_same_thread=False)) as connection:
             # The file is whole or absent by its rename, so the database needs no journal of its own.
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")

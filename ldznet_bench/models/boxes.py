@@ -62,6 +62,10 @@ class BoxesAndMasks(Segmenter):
         self._detector = detector
         self._masker = masker
 
+    def pixels(self, image: ImageInput) -> Any:  # noqa: ANN401 - PIL's image
+        """The decoded image; what else is done to it is the network's own processor's."""
+        return image.rgb
+
     def encode_image(self, images: Sequence[ImageInput]) -> list[Any]:
         """Features of the detector and of the segmenter, and the image's (rows, columns)."""
         with inference(self.name, 1):

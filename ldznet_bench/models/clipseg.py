@@ -68,13 +68,21 @@ class ClipSeg(Segmenter):
         self._tokenizer = tokenizer
         self._pixels = pixels
 
+    def pixels(self, image: ImageInput) -> Tensor:
+        """Float32 (1, 3, size, size), on the processor."""
+        return self._pixels(image.rgb)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """The image tower, the text encoder, the decoder, and the projections between them."""
+        return self._network.called()
+
     def encode_image(self, images: Sequence[ImageInput]) -> list[Activations]:
         """The tower's activations that the decoder reads, reduced to its width: (1, tokens, reduce_dim) each, 0.37 MB per image in all.
 
         One image at a time, so that an image's bits depend on it alone.
         """
         with inference(self.name, self.micro_batch):
-            return [self._network.tower(self._pixels(image.rgb).to(self._device)) for image in images]
+            return [self._network.tower(image.prepared(self.pixels).to(self._device)) for image in images]
 
     def encode_text(self, prompts: Sequence[str]) -> list[Tensor]:
         """The conditional embedding, (1, projection_dim), one prompt at a time and without padding."""
@@ -132,6 +140,10 @@ class ClipSegNetwork(nn.Module):
             self._seen[index] = output[0] if isinstance(output, tuple) else output  # transformers 4 returns a tuple
 
         return hook
+
+    def called(self) -> tuple[nn.Module, ...]:
+        """The modules that are called as a whole."""
+        return self._vision, *self._reduces, self._text, self._text_projection, self._decoder
 
     def tower(self, pixels: Tensor) -> Activations:
         """(1, 3, size, size) pixels to one (1, tokens, reduce_dim) tensor per tap, in the order of ``extract_layers``."""

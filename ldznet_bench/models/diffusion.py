@@ -176,9 +176,19 @@ class Diffusion:
         padded = [*ids, *[ids[-1]] * (self.max_tokens - len(ids))]
         return text_hidden(self.text_encoder, torch.tensor([padded], device=self.device))[0]
 
-    def latents(self, image: Tensor, seed: int | None) -> Tensor:
-        """Scaled float32 latents (C, h, w) of an image (1, 3, H, W): the posterior's mode, or a sample with a seed."""
-        moments = encode_moments(self.vae, image.to(self.device, self.dtype)).float()
+    def moments(self, image: Tensor) -> Tensor:
+        """Moments of the posterior of an image (1, 3, H, W), float32 (1, 2C, h, w)."""
+        return encode_moments(self.vae, image.to(self.device, self.dtype)).float()
+
+    def latents(self, image: Tensor, seed: int | None, moments: Tensor | None = None) -> Tensor:
+        """Scaled float32 latents (C, h, w) of an image (1, 3, H, W): the posterior's mode, or a sample with a seed.
+
+        Args:
+            image: RGB in [-1, 1].
+            seed: None takes the mode.
+            moments: of the image, where they are known.
+        """
+        moments = self.moments(image) if moments is None else moments
         noise = None if seed is None else torch.randn(self.latent_shape(image), generator=_generator(seed)).to(self.device)
         return scaled_latents(moments, noise, self.config.vae["scaling_factor"])[0]
 
@@ -271,26 +281,41 @@ class DiffusionSegmenter(Segmenter):
                 raise unknown_name(f"stream of {self.name}", stream, self.streams)
         other = copy.copy(self)
         other.repeats = {**self.repeats, **dict.fromkeys(chosen, repeat)}
-        other.recipe = other._describe()
+        other.recipe = {**{key: value for key, value in self.recipe.items() if key != "repeat"}, **other._describe()}
         return other
 
     def _seed(self, seed: int, stream: Stream) -> int:
         return stream_seed(seed, stream, self.repeats[stream])
 
-    def encode_image(self, images: Sequence[ImageInput]) -> list[EncodedImage]:
-        """Latents (or RGB) and noise, one image at a time, so that an image's bits depend on it alone."""
-        with inference(self.name, self.micro_batch):
-            return [self._encode_image(image) for image in images]
-
-    def _encode_image(self, image: ImageInput) -> EncodedImage:
+    def pixels(self, image: ImageInput) -> Tensor:
+        """RGB in [-1, 1], float32 (1, 3, H, W), on the processor."""
         size = (self.image_size,) if self._recipe.geometry == "paper" else (self.image_size, self.multiple)
         resize: Callable[..., Tensor] = square_pixels if self._recipe.geometry == "paper" else demo_pixels
-        pixels = resize(image.rgb, *size)
+        return resize(image.rgb, *size)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """The frozen networks; a subclass adds its own."""
+        parts = self._diffusion
+        vae: Any = parts.vae
+        return [parts.text_encoder, *(() if vae is None else (vae.encoder, vae.quant_conv)), *(() if parts.ldm is None else (parts.ldm,))]
+
+    def encode_image(self, images: Sequence[ImageInput]) -> list[EncodedImage]:
+        """Latents (or RGB) and noise, one image at a time, so that an image's bits depend on it alone."""
+        return [self.encode_draws(image, [self])[0] for image in images]
+
+    def encode_draws(self, image: ImageInput, draws: Sequence[DiffusionSegmenter]) -> list[EncodedImage]:
+        """One image as each of several draws of this model encodes it: the autoencoder runs once, its sample alone differs."""
+        with inference(self.name, self.micro_batch):
+            pixels: Tensor = image.prepared(self.pixels)
+            moments = None if self.source == "rgb" else self._diffusion.moments(pixels)
+            return [draw._encode(image, pixels, moments) for draw in draws]
+
+    def _encode(self, image: ImageInput, pixels: Tensor, moments: Tensor | None) -> EncodedImage:
         seed = image.seed if self._recipe.stochastic else fixed_image_seed(image.image_id)
         if self.source == "rgb":
             source = pixels[0].to(self._diffusion.device)
         else:
-            source = self._diffusion.latents(pixels, self._seed(seed, "vae") if self._recipe.stochastic else None)
+            source = self._diffusion.latents(pixels, self._seed(seed, "vae") if self._recipe.stochastic else None, moments)
         noise = None
         if self.reads_features:
             noise = torch.randn(self._diffusion.latent_shape(pixels)[1:], generator=_generator(self._seed(seed, "noise"))).to(source.device)

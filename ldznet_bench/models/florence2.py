@@ -78,6 +78,10 @@ class Florence2(Segmenter):
         self._tokenizer = tokenizer
         self._pixels = pixels
 
+    def pixels(self, image: ImageInput) -> Any:  # noqa: ANN401 - PIL's image
+        """The decoded image; what else is done to it is the network's own processor's."""
+        return image.rgb
+
     def encode_image(self, images: Sequence[ImageInput]) -> list[tuple[Tensor, tuple[int, int]]]:
         """The image's tokens, (1, n, C), and its (rows, columns)."""
         with inference(self.name, self.micro_batch):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ldznet_bench.errors import WeightsError
 from ldznet_bench.models.checkpoints import LdmWeights
@@ -41,6 +41,10 @@ class LDZNet(DiffusionSegmenter):
         self.reads_features = config.fusion != "none"
         self._network: SegmentationUNet = moved(network, diffusion.device, diffusion.dtype)
         super().__init__(name, diffusion, recipe, image_size=config.image_size, multiple=config.multiple, **settings)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """The frozen networks and the segmentation network."""
+        return [*super().networks(), self._network]
 
     def _segment(self, pairs: Sequence[Pair]) -> Tensor:
         sources = torch.stack([pair.image.source for pair in pairs])

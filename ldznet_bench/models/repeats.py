@@ -64,7 +64,9 @@ def spread(segmenter: DiffusionSegmenter, image: ImageInput, samples: Sequence[t
     Raises:
         BenchError: as `variants`.
     """
-    stacks = {source: torch.stack([_maps(model, image, samples) for model in models]) for source, models in variants(segmenter, count).items()}
+    by_source = variants(segmenter, count)
+    encoded = iter(segmenter.encode_draws(image, [model for models in by_source.values() for model in models]))
+    stacks = {source: torch.stack([_maps(model, image, next(encoded), samples) for model in models]) for source, models in by_source.items()}
     return [
         Spread(
             stacks[ALL][:, i].mean(0),
@@ -74,8 +76,7 @@ def spread(segmenter: DiffusionSegmenter, image: ImageInput, samples: Sequence[t
     ]
 
 
-def _maps(segmenter: DiffusionSegmenter, image: ImageInput, samples: Sequence[tuple[str, str, int]]) -> torch.Tensor:
-    encoded = segmenter.encode_image([image])[0]
+def _maps(segmenter: DiffusionSegmenter, image: ImageInput, encoded: Any, samples: Sequence[tuple[str, str, int]]) -> torch.Tensor:  # noqa: ANN401
     texts = segmenter.encode_text([segmenter.prompt(phrase, seed) for _, phrase, seed in samples])
     pairs = [
         Pair(sample, phrase, image.height, image.width, seed, encoded, text) for (sample, phrase, seed), text in zip(samples, texts, strict=True)
@@ -154,9 +155,17 @@ class Averaged(Segmenter):
         self.device, self.precision, self.micro_batch = segmenter.device, segmenter.precision, segmenter.micro_batch
         self.recipe = {**segmenter.recipe, "repeats": count}
 
+    def pixels(self, image: ImageInput) -> torch.Tensor:
+        """What each draw is fed."""
+        return self._draws[0].pixels(image)
+
+    def networks(self) -> Sequence[torch.nn.Module]:
+        """Those of one draw; all share them."""
+        return self._draws[0].networks()
+
     def encode_image(self, images: Sequence[ImageInput]) -> list[list[Any]]:
-        """One value per draw and image."""
-        return [[draw.encode_image([image])[0] for draw in self._draws] for image in images]
+        """One value per draw and image; the autoencoder runs once."""
+        return [list(self._draws[0].encode_draws(image, self._draws)) for image in images]
 
     def prompt(self, phrase: str, seed: int) -> str:
         """The prompts of all draws."""

@@ -73,6 +73,10 @@ class Sam3(Segmenter):
         self._pixels = pixels
         self._positions: list[Tensor] = []  # of the pyramid's levels; the same for every image
 
+    def pixels(self, image: ImageInput) -> Any:  # noqa: ANN401 - PIL's image
+        """The decoded image; what else is done to it is the network's own processor's."""
+        return image.rgb
+
     def encode_image(self, images: Sequence[ImageInput]) -> list[tuple[Levels, tuple[int, int]]]:
         """The feature pyramid, (1, C, h, w) per level, and the image's (rows, columns)."""
         with inference(self.name, self.micro_batch):

@@ -48,6 +48,12 @@ class ImageInput:
         """The decoded RGB image; decoded once."""
         return self.open()
 
+    def prepared(self, make: Callable[[ImageInput], Any]) -> Any:  # noqa: ANN401 - whatever `Segmenter.pixels` makes
+        """What `Segmenter.pixels` makes of it; made once, by whoever asks first (the loop asks ahead, in another thread)."""
+        if "_prepared" not in self.__dict__:
+            self.__dict__["_prepared"] = make(self)
+        return self.__dict__["_prepared"]
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -104,6 +110,17 @@ class Segmenter(ABC):
         if isinstance(self.notes, dict):
             self.notes.clear()
 
+    def pixels(self, image: ImageInput) -> Any:  # noqa: ANN401
+        """What the network is fed of an image: decoded and resized, by the processor alone. None where there is nothing to prepare.
+
+        The loop calls it ahead, in another thread, while the network works; `encode_image` takes it by ``image.prepared(self.pixels)``.
+        """
+        return None
+
+    def networks(self) -> Sequence[Any]:
+        """The torch modules that are called, which `--channels-last` and `--compile` change; none where those do not apply."""
+        return ()
+
     @abstractmethod
     def encode_image(self, images: Sequence[ImageInput]) -> Sequence[Any]:
         """Everything that does not depend on the phrase, one value per image. Its bits depend on that image alone."""
@@ -127,6 +144,11 @@ class Segmenter(ABC):
         Raises:
             BenchError: a map is not two-dimensional, is empty, or holds NaN or values outside [0, 1]; the sample is named.
         """
+        return [self._score_map(value, pair) for value, pair in zip(self.raw(pairs), pairs, strict=True)]
+
+    @final
+    def raw(self, pairs: Sequence[Pair]) -> list[Any]:
+        """What `decode` gives for up to `micro_batch` pairs, padded to that many: logits or probabilities, as `output` says."""
         padded = list(pairs)
         if self.micro_batch is not None and padded:
             if len(padded) > self.micro_batch:
@@ -135,7 +157,7 @@ class Segmenter(ABC):
         maps = self.decode(padded)
         if len(maps) != len(padded):
             raise ValueError(f"{self.name} decoded {len(padded)} pairs into {len(maps)} maps")
-        return [self._score_map(value, pair) for value, pair in zip(maps, pairs, strict=False)]
+        return list(maps[: len(pairs)])
 
     def _score_map(self, value: Any, pair: Pair) -> Any:  # noqa: ANN401 - an array or a tensor
         if isinstance(value, np.ndarray):
