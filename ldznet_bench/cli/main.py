@@ -33,6 +33,7 @@ VERBS = {
     "controls": "How much a model listens: its score under other words.",
     "audit": "Leakage: what a model has seen, and what that is worth.",
     "diff": "Samples that two runs of one cell counted differently.",
+    "benchmark": "How fast models are, and what speed does to their scores.",
     "predict": "Segment one image by phrases.",
     "train": "Train a network, or all of the miniature.",
     "convert": "Turn the authors' checkpoints into safetensors.",

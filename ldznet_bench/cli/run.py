@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATASET = "minicut-photo:test"
 _ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch", "spread")
+_HOW = ("channels_last", "compiled", "fast")
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -25,6 +26,7 @@ _ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "sha
 @click.option("--protocol", "protocols", multiple=True, metavar="NAMES", default=["native@1"], help="Comma-separated. [default: native@1]")
 @options.together(data_options, options.weights, options.output, options.limit, options.seed, options.threshold_file)
 @options.together(options.device, options.precision, options.micro_batch, options.no_masks, options.repeats)
+@options.together(options.fast, options.channels_last, options.compiled)
 @click.option("--keep-maps", default="none", show_default=True, metavar="none|N|all", help="Store that many score maps, quantised to 8 bits.")
 @click.option("--control", "controls", multiple=True, metavar="NAMES", help="Other words for the phrases: none,blank,shuffled … or all. See below.")
 @click.option("--spread", is_flag=True, help="With --repeats: a run per draw, and a table of how much comes from template, timestep, noise and VAE.")
@@ -65,7 +67,7 @@ def command(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple
         weights=options.pairs(given["weights"]),
         keep_masks=not given["no_masks"],
         repeats=given["repeats"] or 1,
-        **{key: given[key] for key in _ASKED},
+        **{key: given[key] for key in (*_ASKED, *_HOW)},
     )
     request.check()
     if given["dry_run"]:

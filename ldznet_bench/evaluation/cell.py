@@ -46,6 +46,8 @@ class Settings:
         keep_maps: ``none``, ``all``, or how many score maps are stored (those with the smallest sha256 of their id).
         shard: this process's part.
         cache: folder of the mask cache; None draws masks every time.
+        fast: the micro-batch was found by trying (``--fast``); recorded, the micro-batch itself is identity.
+        overlap: decode and count beside a network; changes no byte.
         control: a phrase control (`ldznet_bench.evaluation.controls`); None tells the model what the dataset says.
     """
 
@@ -59,6 +61,8 @@ class Settings:
     shard: Shard = field(default_factory=Shard)
     cache: Path | None = None
     control: str | None = None
+    fast: bool = False
+    overlap: bool = True
 
     @property
     def content(self) -> str:
@@ -184,6 +188,7 @@ class Cell:
             keep_map=_kept_maps(selection, settings.keep_maps),
             follow_prediction_size=follow,
             flags=dict.fromkeys(self.missing, ("missing-prediction",)),
+            overlap=settings.overlap,
         )
         progress = make_progress(f"{self.model} on {self.dataset.name}", _share(len(selection.sample_ids), settings.shard))
         try:
@@ -265,7 +270,13 @@ class Cell:
                 "oddities": data.oddities(),
                 **({} if self.controlled is None else {"control": self.settings.control, "changed_phrases": self.controlled.changed}),
             },
-            "provenance": {**provenance(), "limit": self.settings.limit, "shards": self.settings.shard.count, "finished": now()},
+            "provenance": {
+                **provenance(),
+                "limit": self.settings.limit,
+                "shards": self.settings.shard.count,
+                "fast": self.settings.fast,
+                "finished": now(),
+            },
         }
 
     def _refuse_bad_images(self) -> None:

@@ -45,12 +45,17 @@ class Request:
     controls: tuple[str | None, ...] = (None,)
     repeats: int = 1
     spread: bool = False
+    channels_last: bool = False
+    compiled: bool = False
+    fast: bool = False
 
     def __post_init__(self) -> None:
         if not self.models:
             raise BenchError("no model is named.", "Say --models oracle,box or another; `ldznet-bench list models` shows them.")
         if self.keep_maps not in ("none", "all") and not self.keep_maps.isdecimal():
             raise BenchError(f"--keep-maps {self.keep_maps!r} is neither none, nor all, nor a number.", "Write --keep-maps 20, for example.")
+        if self.fast and self.micro_batch is not None:
+            raise BenchError("--fast finds a micro-batch and --micro-batch gives one.", "Leave one of them out.")
         if self.spread and self.repeats < 2:
             raise BenchError("--spread needs draws to compare.", "Say how many: --repeats 5 --spread.")
         if self.spread and self.threshold_file is not None:
@@ -77,13 +82,27 @@ class Request:
         shard = None if self.shard is None else Shard.parse(self.shard)
         for model in self.models:
             for mini in sorted({dataset.mini for dataset in self.datasets}):
-                segmenter = load_model(model, mini_dataset=mini, **self._model_options())
+                segmenter = self.load(model, mini=mini)
                 drawn = self._drawn(segmenter)
                 for dataset in self.datasets:
                     if dataset.mini == mini:
                         for protocol, control, (variant, seed) in product(self.protocols, self.controls, drawn):
                             options = {**self._cell_options(), "seed": seed}
                             yield make_cell(variant, dataset, protocol, shard=shard, control=control, **options)
+
+    def load(self, model: str, *, mini: bool) -> Segmenter:
+        """A model with the options of how its network is run: they are part of its recipe or its micro-batch, and so of a run's identity."""
+        segmenter = load_model(model, mini_dataset=mini, **self._model_options())
+        if segmenter.weights is not None and (self.channels_last or self.compiled or self.fast):
+            from PIL import Image
+
+            from ldznet_bench.models.speed import fast_micro_batch, sharpen
+
+            sharpen(segmenter, channels_last=self.channels_last, compiled=self.compiled)
+            if self.fast and segmenter.micro_batch is not None:
+                picture = Image.effect_noise((640, 480), 64).convert("RGB")
+                segmenter.micro_batch = fast_micro_batch(segmenter, picture, home_folder(self.home))
+        return segmenter
 
     def _drawn(self, segmenter: Segmenter) -> list[tuple[Segmenter, int]]:
         """What becomes of a model, with run seeds: itself, the mean of its repeats, or with --spread all that tells how they differ."""
@@ -105,7 +124,7 @@ class Request:
         }
 
     def _cell_options(self) -> dict[str, Any]:
-        keys = ("output", "home", "threshold_file", "limit", "seed", "keep_masks", "keep_maps")
+        keys = ("output", "home", "threshold_file", "limit", "seed", "keep_masks", "keep_maps", "fast")
         return {**{key: getattr(self, key) for key in keys}, "batch": self.micro_batch}
 
 

@@ -1,0 +1,323 @@
+"""How fast a model is on this machine, where the time goes, and what options that buy speed do to its scores.
+
+What is timed is the loop of `run` itself, on a stratified sample, into a folder that is thrown away. Phases overlap in threads, so their sum
+may exceed the wall time; the network's share is of the wall time of the loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from ldznet_bench.api import make_cell
+from ldznet_bench.evaluation.agreement import differences
+from ldznet_bench.evaluation.cell import Cell
+from ldznet_bench.evaluation.images import open_rgb
+from ldznet_bench.evaluation.plan import Request
+from ldznet_bench.evaluation.seeds import seed_of
+from ldznet_bench.evaluation.sharding import Shard
+from ldznet_bench.models.memory import PeakMemory
+from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
+from ldznet_bench.models.trivial import Oracle
+
+if TYPE_CHECKING:
+    from ldznet_bench.datasets.sample import ImageFile, Sample
+    from ldznet_bench.datasets.store import PreparedDataset
+
+_LATENCIES = 30  # images at most whose latency is measured one by one
+_NETWORK = ("encode_image", "encode_text", "decode")
+NOT_COUNTED = "norms, activations, softmax, resizing and other element-wise work; a multiply-add is 2"
+_DEVIATING = ("precision", "channels_last", "compiled", "fast", "micro_batch")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the options did to the scores, against fp32 with the model's own micro-batch and nothing else.
+
+    Attributes:
+        options: those that deviate.
+        unit: ``logits`` or ``probabilities``: of the two figures that follow.
+        largest: largest absolute difference of any pixel.
+        deviation: standard deviation of the differences over all pixels.
+        spread: standard deviation of the plain model's own values, to compare with.
+        counts: ids of the samples whose counts differ.
+        samples: how many were compared.
+    """
+
+    options: dict[str, Any]
+    unit: str
+    largest: float
+    deviation: float
+    spread: float
+    counts: list[str]
+    samples: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's figures. Seconds are wall seconds; what could not be measured is None.
+
+    Attributes:
+        model: full name.
+        dataset: the samples' dataset.
+        protocol: whose counting is part of the time.
+        device: class and name.
+        threads: of torch on the processor.
+        precision: of the network.
+        micro_batch: pairs per call.
+        recipe: the model's.
+        samples: phrases that were segmented.
+        images: on which they were.
+        seconds: of the loop.
+        images_per_second: over the loop.
+        phrases_per_second: over the loop.
+        latency_ms: p50 and p95 from an image file and one phrase to a score map, each image by itself.
+        peak_memory: host and device bytes while the loop ran; of the host, what was in use before is in it.
+        parameters: of all networks; 0 without any.
+        flops: per image, per prompt, per pair; None without a network.
+        phases: seconds of load (weights, before the loop), preprocess, network, score, write.
+        outside_loop: seconds that the run took before and after the loop: choosing samples, merging, summary.
+        network_share: of the loop's wall time.
+        effect: of the options that deviate from the plain model; None where none does.
+    """
+
+    model: str
+    dataset: str
+    protocol: str
+    device: str
+    threads: int | None
+    precision: str
+    micro_batch: int | None
+    recipe: dict[str, Any]
+    samples: int
+    images: int
+    seconds: float
+    images_per_second: float
+    phrases_per_second: float
+    latency_ms: dict[str, float] | None
+    peak_memory: dict[str, int | None]
+    parameters: int
+    flops: dict[str, float] | None
+    phases: dict[str, float]
+    outside_loop: float
+    network_share: float
+    effect: Effect | None = field(default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return dataclasses.asdict(self)
+
+
+def measure(request: Request, model: str, dataset: PreparedDataset) -> Measured:
+    """Load a model, warm it up, run it over a sample of the dataset, and throw the run away.
+
+    Args:
+        request: one protocol, a limit, and how the network is run; its places and models are not read.
+        model: name.
+        dataset: opened.
+
+    Raises:
+        BenchError: as a run of it would.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        plain = plain_request(request)
+        reference = _run(plain, model, dataset, Path(folder) / "plain") if deviations(request) and _has_network(plain, model, dataset) else None
+        found = _run(request, model, dataset, Path(folder) / "asked")
+        effect = None if reference is None else _effect(deviations(request), reference, found)
+        return dataclasses.replace(found.measured, effect=effect)
+
+
+def deviations(request: Request) -> dict[str, Any]:
+    """The options that make a run differ from a plain one."""
+    plain = Request(models=["-"], datasets=[], protocols=[])
+    return {key: getattr(request, key) for key in _DEVIATING if getattr(request, key) != getattr(plain, key)}
+
+
+def plain_request(request: Request) -> Request:
+    """The same without them."""
+    plain = Request(models=["-"], datasets=[], protocols=[])
+    return dataclasses.replace(request, **{key: getattr(plain, key) for key in _DEVIATING})
+
+
+def _has_network(request: Request, model: str, dataset: PreparedDataset) -> bool:
+    return request.load(model, mini=dataset.mini).weights is not None
+
+
+@dataclass(frozen=True)
+class _Run:
+    measured: Measured
+    folder: Path
+    maps: Sequence[npt.NDArray[np.float32]]
+    unit: str
+
+
+class _Watch:
+    """When the loop began and ended, as progress tells."""
+
+    def __init__(self) -> None:
+        self.begin = self.end = 0.0
+
+    def __call__(self, _title: str, _total: int) -> _Watch:
+        self.begin = self.end = time.perf_counter()
+        return self
+
+    def update(self, _samples: int) -> None:
+        self.end = time.perf_counter()
+
+
+def _run(request: Request, model: str, dataset: PreparedDataset, output: Path) -> _Run:
+    start = time.perf_counter()
+    segmenter = request.load(model, mini=dataset.mini)
+    load = time.perf_counter() - start
+    settings: dict[str, Any] = {"limit": request.limit, "seed": request.seed, "shard": Shard(), "batch": request.micro_batch}
+    cell = make_cell(segmenter, dataset, request.protocols[0], output=output, home=request.home, **settings)
+    samples = _samples(cell)
+    flops = _flops(segmenter, cell, samples[0], request)
+    latency = _latencies(segmenter, cell, samples)  # also the warm-up
+    watch = _Watch()
+    start = time.perf_counter()
+    with PeakMemory(segmenter.device) as peak:
+        cell.run(watch)
+    whole, seconds = time.perf_counter() - start, max(watch.end - watch.begin, 1e-9)
+    spent = _spent(cell.folder.path)
+    network = sum(spent[phase] for phase in _NETWORK) if segmenter.weights is not None else 0.0
+    images = len({image.image_id for image, _ in samples})
+    maps = [] if segmenter.weights is None else _maps(segmenter, cell, samples)
+    measured = Measured(
+        model=cell.model,
+        dataset=dataset.name,
+        protocol=cell.protocol.full_name,
+        device=_device(segmenter),
+        threads=_threads(),
+        precision=segmenter.precision,
+        micro_batch=segmenter.micro_batch,
+        recipe=dict(segmenter.recipe),
+        samples=len(samples),
+        images=images,
+        seconds=seconds,
+        images_per_second=images / seconds,
+        phrases_per_second=len(samples) / seconds,
+        latency_ms=latency,
+        peak_memory={"host": peak.host, "device": peak.device},
+        parameters=_parameters(segmenter),
+        flops=flops,
+        phases={
+            "load": load,
+            "preprocess": spent["preprocess"],
+            "network": network,
+            "score": spent["count"] + (0.0 if network else sum(spent[phase] for phase in _NETWORK)),
+            "write": spent["write"],
+        },
+        outside_loop=whole - seconds,
+        network_share=network / seconds,
+    )
+    return _Run(measured, cell.folder.path, maps, segmenter.output)
+
+
+def _samples(cell: Cell) -> list[tuple[ImageFile, Sample]]:
+    ids = set(cell.selection.sample_ids)
+    return [(group.image, one) for group in cell.dataset.groups(cell.selection.groups) for one in group.samples if one.sample_id in ids]
+
+
+def _spent(folder: Path) -> dict[str, float]:
+    table = pq.read_table(folder / "timings.parquet").to_pydict()
+    return {key: float(sum(values)) for key, values in table.items() if key not in ("block", "samples")}
+
+
+def _latencies(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFile, Sample]]) -> dict[str, float] | None:
+    if isinstance(segmenter, Oracle):
+        return None
+    first = list({image.image_id: (image, sample) for image, sample in samples}.values())[: _LATENCIES + 1]
+    seconds = []
+    for image, sample in [first[0], *first]:  # the first warms up
+        start = time.perf_counter()
+        maps = segmenter.predict([_pair(segmenter, cell, image, sample)])
+        np.asarray(maps[0] if isinstance(maps[0], np.ndarray) else maps[0].cpu())
+        seconds.append(time.perf_counter() - start)
+    return {name: 1000 * float(np.quantile(seconds[1:], share)) for name, share in (("p50", 0.5), ("p95", 0.95))}
+
+
+def _maps(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFile, Sample]]) -> list[npt.NDArray[np.float32]]:
+    """Logits or probabilities of every sample, in the micro-batches of its own image; those of a run differ from them by less than options do."""
+    found = []
+    size = segmenter.micro_batch or 1
+    for start in range(0, len(samples), size):
+        pairs = [_pair(segmenter, cell, image, sample) for image, sample in samples[start : start + size]]
+        found += [np.asarray(one if isinstance(one, np.ndarray) else one.float().cpu(), dtype=np.float32) for one in segmenter.raw(pairs)]
+    return found
+
+
+def _pair(segmenter: Segmenter, cell: Cell, image: ImageFile, sample: Sample) -> Pair:
+    seed = seed_of(cell.settings.seed, cell.dataset.name, sample.sample_id)
+    encoded = segmenter.encode_image([_input(cell, image)])[0]
+    text = segmenter.encode_text([segmenter.prompt(sample.phrase, seed)])[0]
+    return Pair(sample.sample_id, sample.phrase, image.height, image.width, seed, encoded, text)
+
+
+def _input(cell: Cell, image: ImageFile) -> ImageInput:
+    seed = seed_of(cell.settings.seed, cell.dataset.name, image.image_id)
+    return ImageInput(image.image_id, image.height, image.width, seed, partial(open_rgb, image))
+
+
+def _effect(options: dict[str, Any], plain: _Run, asked: _Run) -> Effect:
+    apart = [one.astype(np.float64) - other for one, other in zip(asked.maps, plain.maps, strict=True)]
+    values = [one.astype(np.float64) for one in plain.maps]
+    return Effect(
+        options=options,
+        unit=plain.unit,
+        largest=max(float(np.abs(one).max()) for one in apart),
+        deviation=_deviation(apart),
+        spread=_deviation(values),
+        counts=[difference.sample_id for difference in differences(plain.folder, asked.folder)],
+        samples=len(apart),
+    )
+
+
+def _deviation(maps: Sequence[npt.NDArray[np.float64]]) -> float:
+    count = sum(one.size for one in maps)
+    mean = sum(float(one.sum()) for one in maps) / count
+    return math.sqrt(sum(float(((one - mean) ** 2).sum()) for one in maps) / count)
+
+
+def _flops(segmenter: Segmenter, cell: Cell, sample: tuple[ImageFile, Sample], request: Request) -> dict[str, float] | None:
+    if segmenter.weights is None:
+        return None
+    from ldznet_bench.models.cost import flops
+
+    counted = segmenter
+    if request.compiled:  # what is fused is not seen
+        counted = dataclasses.replace(request, compiled=False, fast=False).load(segmenter.name, mini=cell.dataset.mini)
+    return flops(counted, _input(cell, sample[0]), sample[1].phrase)
+
+
+def _parameters(segmenter: Segmenter) -> int:
+    if segmenter.weights is None:
+        return 0
+    from ldznet_bench.models.cost import parameters
+
+    return parameters(segmenter)
+
+
+def _threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
+def _device(segmenter: Segmenter) -> str:
+    if segmenter.device != "cuda":
+        return segmenter.device
+    import torch
+
+    return f"cuda ({torch.cuda.get_device_name()})"

@@ -1,0 +1,59 @@
+"""`benchmark` and the options that buy speed, on tiny networks."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from make_clipseg import write_clipseg
+
+
+@pytest.fixture(scope="module")
+def clipseg(tmp_path_factory):
+    return write_clipseg(tmp_path_factory.mktemp("clipseg"))
+
+
+def test_weight_free_models_are_timed_without_torch(bench):
+    said = bench("benchmark", "--models", "oracle,noise", "--limit", 6, "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    oracle, noise = found["models"]
+    assert (oracle["samples"], noise["model"], noise["parameters"], noise["flops"], noise["effect"]) == (6, "noise", 0, None, None)
+    assert oracle["latency_ms"] is None and noise["latency_ms"]["p50"] <= noise["latency_ms"]["p95"]
+    assert noise["phrases_per_second"] == pytest.approx(6 / noise["seconds"])
+    assert set(noise["phases"]) == {"load", "preprocess", "network", "score", "write"}
+    assert {row["method"]: row["ms_per_image"] for row in found["published"]}.items() >= {"ZNet": 55, "RGBNet": 62, "LD-ZNet": 101}.items()
+    text = bench("benchmark", "--models", "noise", "--limit", 6)
+    assert "images/s" in text.out and "RTX A6000" in text.out
+
+
+def test_a_network_is_counted_and_what_options_do_to_its_scores_is_said(bench, clipseg, tmp_path):
+    command = ("benchmark", "--models", "clipseg/full", "--weights", f"clipseg={clipseg}", "--dataset", "example:test", "--limit", 4)
+    (plain,) = json.loads(bench(*command, "--json").out)["models"]
+    assert plain["effect"] is None
+    assert plain["parameters"] > 10_000 and all(value > 0 for value in plain["flops"].values())
+    assert 0 < plain["network_share"] <= 1 and plain["peak_memory"]["host"] > 2**20
+    said = bench(*command, "--precision", "bf16", "--channels-last", "--json")
+    assert said.code == 0, said.err
+    (asked,) = json.loads(said.out)["models"]
+    effect = asked["effect"]
+    assert effect["options"] == {"precision": "bf16", "channels_last": True}
+    assert effect["unit"] == "logits" and 0 < effect["deviation"] <= effect["largest"] < 1 < effect["spread"]
+    assert effect["samples"] == 4 and len(effect["counts"]) <= 4
+    assert "against the plain model: logits differ by at most" in bench(*command, "--precision", "bf16").out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_fast_is_found_once_and_is_identity(bench, clipseg, tmp_path):
+    command = ("run", "--models", "clipseg/full", "--weights", f"clipseg={clipseg}", "--datasets", "example:test", "--home", "home", "--limit", 3)
+    (run,) = json.loads(bench(*command, "--fast", "--json").out)["runs"]
+    (known,) = json.loads((tmp_path / "home" / "fast.json").read_text()).values()
+    about = json.loads((tmp_path / run["path"] / "run.json").read_text())
+    assert about["identity"]["micro_batch"] == known and about["provenance"]["fast"] is True
+    assert "finished before" in bench(*command, "--fast").err
+    said = bench(*command, "--fast", "--micro-batch", 2)
+    assert said.code == 2 and "Leave one of them out" in said.err
+    (other,) = json.loads(bench(*command, "--channels-last", "--json").out)["runs"]
+    about = json.loads((tmp_path / other["path"] / "run.json").read_text())
+    assert about["identity"]["recipe"]["channels_last"] is True and other["identity"] != run["identity"]
+    assert bench("run", "--models", "box", "--fast", "--compile", "--limit", 2).code == 0, "models without networks have nothing to compile"
