@@ -47,7 +47,7 @@ class Settings:
         shard: this process's part.
         cache: folder of the mask cache; None draws masks every time.
         fast: the micro-batch was found by trying (``--fast``); recorded, the micro-batch itself is identity.
-        overlap: decode and count beside a network; changes no byte.
+        overlap: decode and count beside a network, which changes no byte; None does so beside a GPU.
         control: a phrase control (`ldznet_bench.evaluation.controls`); None tells the model what the dataset says.
     """
 
@@ -62,7 +62,7 @@ class Settings:
     cache: Path | None = None
     control: str | None = None
     fast: bool = False
-    overlap: bool = True
+    overlap: bool | None = None
 
     @property
     def content(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_interruption_and_shards_change_no_byte(folder, tmp_path):
     parts = [cell(folder, tmp_path / "parts", shard=Shard(index, 2)) for index in range(2)]
     assert [part.run(Bar) for part in parts][-1]
     assert content(parts[0]) == content(whole)
+
+
+def test_threads_beside_the_network_change_no_byte(folder, tmp_path):
+    runs = []
+    for overlap in (False, True):
+        one = cell(folder, tmp_path / str(overlap))
+        one = dataclasses.replace(one, settings=dataclasses.replace(one.settings, overlap=overlap))
+        one.run(Bar)
+        runs.append(content(one))
+    assert runs[0] == runs[1]
+    stopped = cell(folder, tmp_path / "stopped")
+    with pytest.raises(Interrupted):
+        dataclasses.replace(stopped, settings=dataclasses.replace(stopped.settings, overlap=True)).run(StopAfter30)
+    assert stopped.run(Bar) and content(stopped) == runs[0]
 
 
 def test_another_micro_batch_is_another_run_whose_counts_barely_differ(folder, tmp_path):
