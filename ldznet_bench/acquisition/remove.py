@@ -88,8 +88,8 @@ def _family(target: DatasetTarget, home: Home) -> tuple[list[Path], list[str]]:
         return [folder, archives], []
     theirs = {item.path for _, files in sharing for item in files.files}
     own = [item.path for item in target.files.files if item.role == "file" and item.path not in theirs]
-    names = ", ".join(family for family, _ in sharing)
-    return [folder / path for path in own], [f"the images, which {names} needs, too"]
+    names = " and ".join(family for family, _ in sharing)
+    return [folder / path for path in own], [f"the images, which {names} {'needs' if len(sharing) == 1 else 'need'}, too"]
 
 
 def _sharing(target: DatasetTarget) -> list[tuple[str, CardFiles]]:
@@ -98,7 +98,9 @@ def _sharing(target: DatasetTarget) -> list[tuple[str, CardFiles]]:
 
 
 def _is_here(files: CardFiles, home: Home) -> bool:
-    return any((home.datasets / files.root / item.path).exists() for item in files.files)
+    """Whether the first of a family's files is: the one that it cannot do without, and borrows from no other (RefCOCO-M reads RefCOCO's, too)."""
+    first = next(item for item in files.files if item.role == "file")
+    return (home.datasets / files.root / first.path).exists()
 
 
 def _files(path: Path) -> Iterator[Path]:

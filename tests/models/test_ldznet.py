@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ldznet_bench.errors import BenchError, BenchWarning, WeightsError
-from ldznet_bench.models.diffusion import STREAMS, TEMPLATES, Recipe, stream_seed
+from ldznet_bench.models.diffusion import SMALL_MICRO_BATCH, STREAMS, TEMPLATES, Recipe, stream_seed
 from ldznet_bench.models.diffusion_pixels import demo_pixels, square_pixels
 from ldznet_bench.models.ldznet import LDZNet, load_ldznet
 from ldznet_bench.models.sd import add_noise, noise_schedule
@@ -190,7 +190,7 @@ def test_models_draw_only_what_they_read(weights: Path, family: str, streams: tu
 
 
 def test_deterministic_recipe_cannot_be_repeated(ldznet: LDZNet) -> None:
-    with pytest.raises(BenchError, match="draws nothing"):
+    with pytest.raises(BenchError, match="is no network that draws anything to repeat"):
         ldznet.repeated(1)
 
 
@@ -275,7 +275,9 @@ def test_running_out_of_memory_says_what_to_try(weights: Path, monkeypatch: pyte
         segmenter.predict(every)
 
 
-def test_micro_batch_defaults_to_one_on_a_cpu(weights: Path) -> None:
+def test_micro_batch_defaults_to_one_on_a_cpu_but_for_small_images(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model(weights, micro_batch=None).micro_batch == SMALL_MICRO_BATCH
+    monkeypatch.setattr("ldznet_bench.models.diffusion.SMALL_IMAGE", 8)
     assert model(weights, micro_batch=None).micro_batch == 1
 
 
