@@ -50,6 +50,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._spoken > _SECONDS_BETWEEN_LINES or self._done >= self._total > 0:
             rate = self._done / max(now - self._start, 1e-9)
-            left = max(0, self._total - self._done) / max(rate, 1e-9)
-            click.echo(f"{self._title}: {self._done}/{self._total} samples, {rate:.1f}/s, {left:.0f} s left", err=True)
+            # A slow network may need longer than that for its first sample: nothing is known of its rate yet.
+            left = f", {rate:.2g}/s, {max(0, self._total - self._done) / rate:.0f} s left" if self._done else ""
+            click.echo(f"{self._title}: {self._done}/{self._total} samples{left}", err=True)
             self._spoken = now
