@@ -81,7 +81,10 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(hosts: Hosts, tmp_pat
         served.script = [drip(10_000, 100)]  # a byte, and then nothing for a long time
     environment = os.environ | hosts.environment() | {"LDZNET_BENCH_HOME": str(tmp_path / "home"), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", RUN, "download", "phrasecut:test", "--card", str(card)]
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     while not hosts.mirror.asked and process.poll() is None:
         time.sleep(0.02)
     time.sleep(0.3)
