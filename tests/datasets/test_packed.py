@@ -76,7 +76,7 @@ def test_a_file_without_a_column_is_an_error(source):
         list(adapter(source).rows())
 
 
-@pytest.mark.parametrize("name", ["../escape.webp", "/tmp/escape.webp", "a/b.webp", ""])
+@pytest.mark.parametrize("name", ["../escape.webp", "/escape.webp", "a/b.webp", ""])
 def test_no_picture_is_written_elsewhere(source, tmp_path, name):
     rewritten(source, lambda rows: rows[0].update(file=name))
     with pytest.raises(DataError, match="no plain file name"):
