@@ -149,13 +149,13 @@ class _Asked:
 def _suite(name: str, ask: _Asked, changes: dict[str, str], bundle: Path | None, *, dry_run: bool, as_json: bool) -> int:
     from ldznet_bench.errors import BenchError
     from ldznet_bench.training.recipe import load_suite
-    from ldznet_bench.training.start import run_suite, suite_orders
+    from ldznet_bench.training.start import run_suite, suite_recipes
 
     if changes:
         raise BenchError("--set and --dataset change one recipe, a suite has several.", "Train them one by one, or write a suite of your own.")
     suite = load_suite(name)
     if dry_run:
-        rows = [{"recipe": recipe.name, "steps": recipe.steps, "batch_size": recipe.batch_size} for recipe in suite_orders(suite)]
+        rows = [{"recipe": recipe.name, "steps": recipe.steps, "batch_size": recipe.batch_size} for recipe in suite_recipes(suite)]
         _say({"suite": name, "recipes": rows}, as_json=as_json)
         return 0
     done = run_suite(suite, ask.order, ask.train)

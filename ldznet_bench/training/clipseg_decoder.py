@@ -6,7 +6,6 @@ Source: CLIPSeg, section 4 and its experiments/phrasecut.yaml, as restated in do
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +92,7 @@ class ClipSegDecoder(Objective):
         size = {"height": pixels.size, "width": pixels.size}
         numbers = {"size": size, "resample": pixels.resample, "rescale_factor": pixels.scale, "image_mean": pixels.mean, "image_std": pixels.std}
         write_json(aside / "preprocessor_config.json", {"image_processor_type": "ViTImageProcessor", **numbers})
-        write_json(aside / "manifest.json", {"made_from": json.loads(json.dumps(dict(made_from)))})
+        write_json(aside / "manifest.json", {"made_from": dict(made_from)})
         aside.rename(folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -120,7 +120,7 @@ def estimate(order: Order) -> dict[str, Any]:
     objective = _objective(order, torch.device(order.device)).to(order.device)
     recipe = order.recipe
     trained = sum(value.numel() for value in objective.network.parameters() if value.requires_grad)
-    copies = 4 + (recipe.ema is not None)  # weights, gradients, two moments, average
+    copies = _copies(recipe)
     micro = max(1, recipe.batch_size // recipe.accumulate)
     objective.train()
     began = time.monotonic()
@@ -153,7 +153,7 @@ def refuse_if_too_small(order: Order, trained: int) -> None:
     Raises:
         BenchError: too little memory or disk, with the figures.
     """
-    copies = 4 + (order.recipe.ema is not None)
+    copies = _copies(order.recipe)
     need, free = trained * _BYTES * copies, _memory_free()
     if order.device == "cpu" and free < need - trained * _BYTES:  # the weights themselves are there already
         raise BenchError(
@@ -166,6 +166,11 @@ def refuse_if_too_small(order: Order, trained: int) -> None:
             f"{order.output} has {room / 1e9:.2f} GB free, three checkpoints of {order.recipe.name} take {disk / 1e9:.2f} GB.",
             "Give another --output.",
         )
+
+
+def _copies(recipe: TrainRecipe) -> int:
+    """How often a training holds its parameters: weights, gradients, two moments, and the average where there is one."""
+    return 4 + (recipe.ema is not None)
 
 
 def _existing(path: Path) -> Path:
@@ -210,6 +215,6 @@ def _feeds(name: str) -> bool:
     return load_recipe(name).network in ("autoencoder", "clip", "ldm")
 
 
-def suite_orders(suite: Suite, changes: Mapping[str, str] | None = None) -> list[TrainRecipe]:
+def suite_recipes(suite: Suite) -> list[TrainRecipe]:
     """The recipes of a suite, in order."""
-    return [load_recipe(name, dict(changes or {})) for name in suite.recipes]
+    return [load_recipe(name) for name in suite.recipes]
