@@ -57,6 +57,7 @@ class TrainRecipe:
         phrases: ``given``, or ``blank`` (a control: a network that cannot read).
         templates: draw one of the authors' nine prompt templates per sample, or take the first.
         crop: share of the image's shorter side that square crops take, lowest and highest.
+        embeddings: standard deviation that CLIP's token embeddings begin with (its place embeddings with half); None keeps transformers' 0.02.
         kl_weight: of the autoencoder's Kullback-Leibler term, per latent value.
         model: sizes; keys as the network's config has them.
     """
@@ -92,6 +93,7 @@ class TrainRecipe:
     phrases: Literal["given", "blank"] = "given"
     templates: bool = True
     crop: tuple[float, ...] = (1.0, 1.0)
+    embeddings: float | None = None
     kl_weight: float = 1e-6
     model: dict[str, Any] = field(default_factory=dict)
 
