@@ -25,7 +25,10 @@ _NETWORKS = ("autoencoder", "clip", "ldm", "rgbnet", "znet", "ldznet", "clipseg"
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeat for more.")
 @click.option("--dataset", metavar="NAME", help="The labelled train split of a segmentation network. [the recipe's]")
 @click.option(
-    "--weights", multiple=True, metavar="PART=PATH", help="Networks that are read and not trained: an earlier training's final/, or sd=DIR."
+    "--weights",
+    multiple=True,
+    metavar="PART=PATH",
+    help="Networks that are read and not trained: earlier trainings' final/, the latest first, or sd=DIR. [mini: the bundled ones]",
 )
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="DIR", default=Path("trainings"), show_default=True, help="The folder of trainings."
@@ -35,6 +38,8 @@ _NETWORKS = ("autoencoder", "clip", "ldm", "rgbnet", "znet", "ldznet", "clipseg"
 @options.seed
 @options.device
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="DIR", help="After a suite: write the weights that the package carries there.")
+@click.option("--smoke", is_flag=True, help="A tenth of the steps, to see that everything works; the folder's name says so.")
+@click.option("--tensorboard", is_flag=True, help="Loss, rate and validation also as TensorBoard reads them, in the training's folder.")
 @click.option("--dry-run", is_flag=True, help="Parameters, memory, disk and estimated time; nothing is trained or written.")
 @options.quiet
 @options.as_json
@@ -51,6 +56,8 @@ def command(
     seed: int,
     device: str,
     bundle: Path | None,
+    smoke: bool,
+    tensorboard: bool,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
@@ -65,6 +72,7 @@ def command(
       ldznet-bench train autoencoder --dry-run
       ldznet-bench train znet --weights sd=trainings/sd --set steps=200
       ldznet-bench train --recipe mini --output trainings --bundle weights
+      ldznet-bench train --recipe mini --smoke
       ldznet-bench train ldznet --variant full --weights sd=DIR --dataset phrasecut:train --data-root releases --device cuda
       accelerate launch --num-processes 2 -m ldznet_bench.cli.main train clipseg --weights clip=trainings/mini-clip-seed0/final
     """
@@ -79,13 +87,13 @@ def command(
             raise BenchError(
                 f"--weights: there is nothing at {path}.", "Give the final/ folder of an earlier training, or Stable Diffusion's folder."
             )
-    ask = _Asked(seed, output, home_folder(home), device, data_root, quiet)
+    ask = _Asked(seed, output, home_folder(home), device, data_root, quiet, smoke=smoke, tensorboard=tensorboard)
     if name in suite_names():
         return _suite(name or "", ask, edits, bundle, dry_run=dry_run, as_json=as_json)
     if bundle is not None:
         raise BenchError("--bundle goes with a suite.", "Write train --recipe mini --bundle DIR.")
     recipe = _recipe(network, variant, name, edits)
-    order = ask.order(recipe, (*frozen, *_bundled(recipe)))
+    order = ask.order(recipe, frozen or _bundled(recipe))
     if dry_run:
         return _estimate(order, as_json=as_json)
     folder = ask.train(order)
@@ -118,7 +126,7 @@ def _recipe(network: str | None, variant: str, name: str | None, changes: dict[s
 
 
 def _bundled(recipe: TrainRecipe) -> tuple[Path, ...]:
-    """The miniature's own frozen networks, where the package carries them; they are read after those that were given."""
+    """The miniature's own frozen networks, where the package carries them; they are read where none were given."""
     from ldznet_bench.share import shared
 
     if not recipe.variant.startswith("mini") or recipe.network in ("autoencoder", "clip"):
@@ -130,18 +138,23 @@ def _bundled(recipe: TrainRecipe) -> tuple[Path, ...]:
 class _Asked:
     """What the command line says beside the recipe."""
 
-    def __init__(self, seed: int, output: Path, home: Path, device: str, data_root: Path | None, quiet: bool) -> None:
+    def __init__(
+        self, seed: int, output: Path, home: Path, device: str, data_root: Path | None, quiet: bool, *, smoke: bool, tensorboard: bool
+    ) -> None:
         self.seed, self.output, self.home, self.device, self.data_root, self.quiet = seed, output, home, device, data_root, quiet
+        self.smoke, self.tensorboard = smoke, tensorboard
 
     def order(self, recipe: TrainRecipe, frozen: tuple[Path, ...]) -> Order:
+        from ldznet_bench.training.recipe import shortened
         from ldznet_bench.training.start import Order
 
-        return Order(recipe, self.seed, self.output, frozen, self.home, self.device, self.data_root)
+        return Order(shortened(recipe) if self.smoke else recipe, self.seed, self.output, frozen, self.home, self.device, self.data_root)
 
     def train(self, order: Order) -> Path:
         from ldznet_bench.training.start import make_trainer, refuse_if_too_small
 
-        trainer = make_trainer(order, _Words(order.recipe.name, self.quiet))
+        words = _Words(order.recipe.name, self.quiet)
+        trainer = make_trainer(order, _Curves(words, order.folder / "tensorboard") if self.tensorboard else words)
         refuse_if_too_small(order, sum(value.numel() for value in trainer.trained.values()))
         return trainer.run()
 
@@ -208,6 +221,33 @@ class _Words:
         if not self.quiet:
             words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
             click.echo(f"{self.name}: step {step}: {words}{' (best so far)' if best else ''}", err=True)
+
+
+class _Curves:
+    """The same, and as TensorBoard reads them."""
+
+    def __init__(self, words: _Words, folder: Path) -> None:
+        from ldznet_bench.errors import BenchError
+
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise BenchError("--tensorboard needs the package tensorboard.", "pip install tensorboard; log.jsonl has the same numbers.") from error
+        self._words = words
+        self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def step(self, done: int, total: int, loss: float, rate: float, left: float) -> None:
+        self._words.step(done, total, loss, rate, left)
+        self._write({"loss": loss, "samples_per_s": rate}, done)
+
+    def validated(self, step: int, figures: Mapping[str, float], best: bool) -> None:
+        self._words.validated(step, figures, best)
+        self._write({f"validation/{name}": value for name, value in figures.items()}, step)
+
+    def _write(self, figures: Mapping[str, float], step: int) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
 
 def _duration(seconds: float) -> str:

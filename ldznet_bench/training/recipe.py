@@ -191,6 +191,20 @@ def changed(recipe: TrainRecipe, changes: dict[str, str]) -> TrainRecipe:
     return _checked(values)
 
 
+def shortened(recipe: TrainRecipe) -> TrainRecipe:
+    """The recipe's smoke test: the same training in a tenth of its steps (twenty at least), under a name of its own."""
+    steps = min(recipe.steps, max(20, recipe.steps // 10))
+    return dataclasses.replace(
+        recipe,
+        name=f"{recipe.name}-smoke",
+        steps=steps,
+        warmup=min(recipe.warmup, steps // 4),
+        validate_every=None,
+        checkpoint_every=min(recipe.checkpoint_every, max(1, steps // 4)),
+        images=None if recipe.images is None else min(recipe.images, steps * recipe.batch_size),
+    )
+
+
 def _yaml(key: str, text: str) -> Any:  # noqa: ANN401 - any YAML value
     try:
         value = yaml.safe_load(text)

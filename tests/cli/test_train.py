@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,34 @@ def test_two_processes_train_what_one_trains(tmp_path):
     one, other = (load_file(next((tmp_path / name).rglob("final/vae/*.safetensors"))) for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=1e-2, atol=1e-3)
+
+
+def test_a_smoke_test_takes_a_tenth_of_the_steps_under_its_own_name(capsys):
+    assert bench("train", "clip", "--smoke", "--set", "batch_size=2", "--set", "held_out=2", "--dry-run", "--json") == 0
+    smoke = json.loads(capsys.readouterr().out)
+    assert smoke["recipe"] == "mini-clip-smoke"
+    assert smoke["steps"] == 60
+
+
+def test_curves_without_tensorboard_are_refused_with_the_remedy(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert bench("train", "autoencoder", *TINY, "--output", tmp_path, "--tensorboard") == 2
+    assert "pip install tensorboard" in capsys.readouterr().err
+
+
+def test_curves_are_written_as_tensorboard_reads_them(tmp_path, monkeypatch):
+    written = []
+
+    class Writer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+        def flush(self):
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    assert bench("train", "autoencoder", *TINY, "--output", tmp_path, "--tensorboard", "--quiet") == 0
+    assert {("loss", 2), ("validation/psnr", 2)} <= set(written)
