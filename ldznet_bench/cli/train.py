@@ -234,7 +234,7 @@ class _Curves:
         except ImportError as error:
             raise BenchError("--tensorboard needs the package tensorboard.", "pip install tensorboard; log.jsonl has the same numbers.") from error
         self._words = words
-        self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder))
 
     def step(self, done: int, total: int, loss: float, rate: float, left: float) -> None:
         self._words.step(done, total, loss, rate, left)
