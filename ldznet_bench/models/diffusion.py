@@ -34,6 +34,8 @@ TEMPLATES = (
     "a bad photo of a {}.",
     "a photo of the {}.",
 )
+# What a diffusion model is told under the control `paper-wrong-caption`: things that both Stable Diffusion and the miniature know.
+WRONG_CAPTIONS = ("apple", "ball", "bell", "bird", "boat", "book", "bottle", "box")
 TIMESTEPS = (300, 500)  # drawn from [first, last): the authors' yaml says [300, 400, 500], their code reads the ends
 FIXED_TIMESTEP = 400
 
@@ -54,14 +56,19 @@ class Recipe:
         geometry: ``paper`` (a square of the training size) or ``demo`` (aspect kept, multiples of 64).
         stochastic: draw template, timestep, noise and VAE sample as the authors do, from seeds; otherwise take the posterior's mode, the first
             template, t = 400, and noise that depends on the image alone.
+        caption: what the frozen diffusion model is told: the ``given`` prompt, or as a control a ``wrong`` one (`WRONG_CAPTIONS`), while the
+            segmentation network reads the given one.
     """
 
     geometry: Literal["paper", "demo"] = "paper"
     stochastic: bool = False
+    caption: Literal["given", "wrong"] = "given"
 
     @property
     def name(self) -> str:
         """``paper-deterministic`` and so on."""
+        if self.caption == "wrong":
+            return f"{self.geometry}-wrong-caption"
         return f"{self.geometry}-{'stochastic' if self.stochastic else 'deterministic'}"
 
     @classmethod
@@ -71,7 +78,8 @@ class Recipe:
         Raises:
             BenchError: unknown.
         """
-        known = {recipe.name: recipe for recipe in (cls(geometry, drawn) for geometry in ("paper", "demo") for drawn in (False, True))}
+        drawn_or_not = (cls(geometry, drawn) for geometry in ("paper", "demo") for drawn in (False, True))
+        known = {recipe.name: recipe for recipe in (*drawn_or_not, cls("paper", stochastic=False, caption="wrong"))}
         if name is None:
             return cls()
         if name not in known:
@@ -95,7 +103,15 @@ class Recipe:
                 "timestep": f"[{TIMESTEPS[0]}, {TIMESTEPS[1]})" if drawn else FIXED_TIMESTEP,
                 "noise": "per image" if drawn else "per image, run seed 0",
             }
+            if self.caption == "wrong":
+                values["caption"] = list(WRONG_CAPTIONS)
         return values
+
+
+def wrong_caption(sample_id: str, phrase: str) -> str:
+    """One of `WRONG_CAPTIONS` that the phrase does not name, by the sha256 of the sample's id."""
+    others = [word for word in WRONG_CAPTIONS if word not in phrase]
+    return others[stream_seed(0, sample_id) % len(others)]
 
 
 def stream_seed(seed: int, stream: str, repeat: int = 0) -> int:

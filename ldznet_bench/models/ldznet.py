@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ldznet_bench.errors import WeightsError
 from ldznet_bench.models.checkpoints import LdmWeights
 from ldznet_bench.models.devices import pick_device, pick_dtype
-from ldznet_bench.models.diffusion import Diffusion, DiffusionSegmenter, Recipe, moved
+from ldznet_bench.models.diffusion import Diffusion, DiffusionSegmenter, Recipe, moved, wrong_caption
 from ldznet_bench.models.diffusion_parts import load_frozen
 from ldznet_bench.models.segmenter import Pair
 from ldznet_bench.models.segunet import SegmentationUNet, SegUNetConfig
@@ -39,6 +39,7 @@ class LDZNet(DiffusionSegmenter):
         config = network.config
         self.source = config.source
         self.reads_features = config.fusion != "none"
+        self._captions: dict[str, Tensor] = {}
         self._network: SegmentationUNet = moved(network, diffusion.device, diffusion.dtype)
         super().__init__(name, diffusion, recipe, image_size=config.image_size, multiple=config.multiple, **settings)
 
@@ -49,11 +50,18 @@ class LDZNet(DiffusionSegmenter):
     def _segment(self, pairs: Sequence[Pair]) -> Tensor:
         sources = torch.stack([pair.image.source for pair in pairs])
         text = torch.stack([pair.text for pair in pairs])
-        features = self._features(pairs, sources, text)
+        features = self._features(pairs, sources, text if self._recipe.caption == "given" else self._wrong(pairs))
         logits: Tensor = self._network(sources.to(self._diffusion.dtype), text, features)[:, 0].float()
         if not bool(logits.isfinite().all()):
             self._blame()
         return logits
+
+    def _wrong(self, pairs: Sequence[Pair]) -> Tensor:
+        """Hidden states (B, n, d) of captions that are wrong for their samples; there are eight of them."""
+        prompts = [self.prompt(wrong_caption(pair.sample_id, pair.phrase), 0) for pair in pairs]
+        for prompt in set(prompts) - set(self._captions):
+            self._captions[prompt] = self.encode_text([prompt])[0]
+        return torch.stack([self._captions[prompt] for prompt in prompts])
 
     def _blame(self) -> None:
         """Name weights that are not finite; without any, the sealed `predict` names the sample."""

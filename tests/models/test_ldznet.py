@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ldznet_bench.errors import BenchError, BenchWarning, WeightsError
-from ldznet_bench.models.diffusion import SMALL_MICRO_BATCH, STREAMS, TEMPLATES, Recipe, stream_seed
+from ldznet_bench.models.diffusion import SMALL_MICRO_BATCH, STREAMS, TEMPLATES, WRONG_CAPTIONS, Recipe, stream_seed, wrong_caption
 from ldznet_bench.models.diffusion_pixels import demo_pixels, square_pixels
 from ldznet_bench.models.ldznet import LDZNet, load_ldznet
 from ldznet_bench.models.sd import add_noise, noise_schedule
@@ -63,12 +63,12 @@ def agree(ours: list[Tensor], theirs: list[Tensor]) -> bool:
 
 
 @torch.no_grad()
-def plainly(weights: Path, family: str, pixels: Tensor, prompt: str, noise: Tensor | None) -> Tensor:
+def plainly(weights: Path, family: str, pixels: Tensor, prompt: str, noise: Tensor | None, told: str | None = None) -> Tensor:
     """VAE, whole LDM UNet with hooks, segmentation UNet: diffusers' and transformers' own loaders, one pair, nothing cut or shared."""
     sd, config = weights / "sd", CONFIGS[family]
     tokenizer = CLIPTokenizer.from_pretrained(sd / "tokenizer")
-    ids = tokenizer(prompt, padding="max_length", max_length=77, truncation=True, return_tensors="pt")["input_ids"]
-    text = CLIPTextModel.from_pretrained(sd / "text_encoder").eval()(input_ids=ids).last_hidden_state
+    ids = tokenizer([prompt, told or prompt], padding="max_length", max_length=77, truncation=True, return_tensors="pt")["input_ids"]
+    text, caption = CLIPTextModel.from_pretrained(sd / "text_encoder").eval()(input_ids=ids).last_hidden_state.split(1)
     source, features = pixels, []
     if config.source == "latent":
         source = 0.18215 * AutoencoderKL.from_pretrained(sd / "vae").eval().encode(pixels).latent_dist.mode()
@@ -77,7 +77,7 @@ def plainly(weights: Path, family: str, pixels: Tensor, prompt: str, noise: Tens
         for tap in config.taps:
             unet.get_submodule(tap).register_forward_hook(lambda _module, _given, output: features.append(output[0]))
         time = torch.tensor([400])
-        unet(add_noise(source, noise, time, noise_schedule(TINY.sd)), time, text)
+        unet(add_noise(source, noise, time, noise_schedule(TINY.sd)), time, caption)
     network = fill(lambda: SegmentationUNet(config), open_bundle(weights / family).parts["segmenter"], family)
     return network(source, text, features)[0, 0].sigmoid()
 
@@ -96,6 +96,19 @@ def test_scores_are_those_of_the_plain_sequence(weights: Path, family: str, geom
 
 def test_maps_lie_on_the_models_own_grid(weights: Path) -> None:
     assert maps(model(weights, recipe="demo-deterministic"), phrases=("cat",), height=90, width=200)[0].shape == (64, 128)
+
+
+@pytest.mark.parametrize("phrase", ["the red car", "ball and box on a book"])
+def test_under_wrong_captions_the_diffusion_model_alone_is_told_of_something_else(weights: Path, phrase: str) -> None:
+    segmenter = model(weights, recipe="paper-wrong-caption")
+    image = given(height=90, width=200)
+    pair = pairs(segmenter, image, (phrase,))[0]
+    told = wrong_caption(pair.sample_id, phrase)
+    assert told in WRONG_CAPTIONS
+    assert told not in phrase
+    expected = plainly(weights, "ldznet", square_pixels(image.rgb, 128), f"a photo of a {phrase}.", pair.image.noise[None], f"a photo of a {told}.")
+    assert agree(segmenter.predict([pair]), [expected])
+    assert segmenter.recipe["caption"] == list(WRONG_CAPTIONS)
 
 
 # --- draws ------------------------------------------------------------------------------------------------------------------------------------
