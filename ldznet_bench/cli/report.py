@@ -76,7 +76,7 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
     found, unfinished = find_runs(output) if output.is_dir() or not layout else ([], [])
     chosen = choose(found, **{key: options.names(given[key]) for key in ("models", "datasets", "protocols")})
     if unfinished:
-        click.echo(f"{len(unfinished)} runs are unfinished and left out: {', '.join(str(path) for path in unfinished[:3])}", err=True)
+        _tell_unfinished(unfinished)
     table = _table(chosen, layout, _options(given))
     datasets = _datasets(chosen, given) if given["html"] or given["figures"] else {}
     if given["figures"] is not None:
@@ -97,6 +97,15 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
     else:
         write_bytes(write, text.encode())
     return 0
+
+
+def _tell_unfinished(paths: list[Path]) -> None:
+    from ldznet_bench.evaluation.unfinished import parts_of
+
+    click.echo(f"{len(paths)} runs are unfinished and left out: {', '.join(str(path) for path in paths[:3])}", err=True)
+    for path in paths[:3]:
+        for part in parts_of(path):
+            click.echo(f"  {path.name}: {part}", err=True)
 
 
 def _table(runs: list[Run], layout: str | None, chosen: Options) -> Any:  # noqa: ANN401 - a Table; its module is not imported for --help

@@ -13,6 +13,7 @@ from ldznet_bench.cli.data import data_options, open_datasets
 if TYPE_CHECKING:
     from ldznet_bench.evaluation.cell import Cell
     from ldznet_bench.evaluation.plan import Request
+    from ldznet_bench.evaluation.unfinished import Part
     from ldznet_bench.reports.repeats import Repeated
 
 DEFAULT_DATASET = "minicut-photo:test"
@@ -79,14 +80,20 @@ def _print_plan(request: Request, *, as_json: bool) -> int:
     from ldznet_bench.atomic import dump_json
     from ldznet_bench.evaluation.plan import describe
 
-    lines = [describe(cell) for cell in request.cells()]
+    lines = []
+    parts: list[list[Part]] = []
+    for cell in request.cells():
+        lines.append(describe(cell))
+        parts.append(cell.folder.missing() if lines[-1]["state"] == "started" else [])
     if as_json:
         click.echo(dump_json({"cells": lines}), nl=False)
         return 0
-    for line in lines:
+    for line, missing in zip(lines, parts, strict=True):
         text = {"complete": "finished, will not be run again", "started": f"continues at {line['done']}", "new": "new"}[line["state"]]
         why = f" (differs from the finished one: {', '.join(line['why'])})" if line["why"] else ""
         click.echo(f"{line['model']} on {line['dataset']} under {line['protocol']}: {line['samples']} samples, {text}{why}\n  {line['path']}")
+        for part in missing:
+            click.echo(f"  {part}")
     return 0
 
 
@@ -96,39 +103,65 @@ def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
 
     finished: list[Path] = []
     problems: list[str] = []
-    waiting = 0
+    waiting: list[Cell] = []
     for cell in request.cells():
         try:
             if _run_cell(cell, quiet=quiet):
                 finished.append(cell.folder.path)
             else:
-                waiting += 1
+                waiting.append(cell)
         except BenchError as error:
-            problems.append(f"{cell.model} on {cell.dataset.name} under {cell.protocol.full_name}: {error}")
+            problems.append(f"{_name(cell)}: {error}")
             click.echo(f"Error: {problems[-1]}", err=True)
     spread = _spread(finished) if request.spread and not waiting and not problems else []
     if as_json:
         more = {"spread": [one.to_json() for one in spread]} if request.spread else {}
-        click.echo(dump_json({"runs": [_as_json(path) for path in finished], "waiting": waiting, "errors": problems, **more}), nl=False)
+        click.echo(
+            dump_json(
+                {
+                    "runs": [_as_json(path) for path in finished],
+                    "waiting": len(waiting),
+                    "unfinished": _unfinished(waiting),
+                    "errors": problems,
+                    **more,
+                }
+            ),
+            nl=False,
+        )
     elif finished:
         click.echo(_spread_text(spread) if spread else _table(finished), nl=False)
+    for cell in waiting:
+        click.echo(f"{_name(cell)} waits for the other shards; the last one to finish merges them.", err=True)
+        for part in cell.folder.missing():
+            click.echo(f"  {part}", err=True)
     if waiting:
-        click.echo(f"{waiting} cells wait for the other shards; the last one to finish merges them.", err=True)
+        click.echo("A part that died: start it again as before. The same command without --shard makes all that is missing.", err=True)
     return 2 if problems else 0
 
 
 def _run_cell(cell: Cell, *, quiet: bool) -> bool:
     from ldznet_bench.cli.progress import make_progress
 
-    state, name = cell.state(), f"{cell.model} on {cell.dataset.name} under {cell.protocol.full_name}"
+    state, name = cell.state(), _name(cell)
     if not quiet:
         if state == "complete":
             click.echo(f"{name}: finished before, not run again.", err=True)
         elif state == "started":
             click.echo(f"{name}: continues.", err=True)
+            for part in cell.folder.missing():
+                if part.state in ("died", "stopped"):
+                    click.echo(f"  {part}", err=True)
         elif why := cell.folder.why_new():
             click.echo(f"{name}: run anew beside the finished one, because of {', '.join(why)}.", err=True)
     return cell.run(make_progress(quiet))
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.model} on {cell.dataset.name} under {cell.protocol.full_name}"
+
+
+def _unfinished(cells: list[Cell]) -> list[dict[str, Any]]:
+    return [{"path": str(cell.folder.path), "parts": [part.to_json() for part in cell.folder.missing()]} for cell in cells]
 
 
 def _as_json(path: Path) -> dict[str, Any]:

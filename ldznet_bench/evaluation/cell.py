@@ -149,7 +149,8 @@ class Cell:
             self._restamp()
             return True
         self._refuse_bad_images()
-        self.folder.begin(self._about())
+        if not self.folder.begin(self._about(), self.selection.images):
+            return True
         self.segmenter.begin_run()
         try:
             self._count(make_progress)
@@ -172,11 +173,23 @@ class Cell:
     def _count(self, make_progress: MakeProgress) -> None:
         settings, selection = self.settings, self.selection
         mine = [index for index in selection.groups if settings.shard.has(index)]
-        done = self.folder.done()
-        whole = settings.limit is None and settings.shard.count == 1 and not done
-        targets = TargetCache(settings.cache, self.dataset.fingerprint, self.protocol, complete=whole)
+        with self.folder.open_journal(settings.shard) as journal:
+            done = self.folder.done()
+            targets = self._targets(whole=settings.limit is None and settings.shard.count == 1 and not done)
+            try:
+                progress = make_progress(f"{self.model} on {self.dataset.name}", _share(len(selection.sample_ids), settings.shard))
+                self._loop(targets).run(self._groups(mine), journal, done, settings.shard, progress)
+                targets.finish()
+            finally:
+                targets.discard()
+
+    def _targets(self, *, whole: bool) -> TargetCache:
+        return TargetCache(self.settings.cache, self.dataset.fingerprint, self.protocol, complete=whole)
+
+    def _loop(self, targets: TargetCache) -> Loop:
+        settings = self.settings
         follow = isinstance(self.segmenter, Predictions) and self.segmenter.size_mismatch == "official" and self.protocol.canvas is None
-        loop = Loop(
+        return Loop(
             dataset=self.dataset.name,
             segmenter=self.segmenter,
             protocol=self.protocol,
@@ -185,18 +198,11 @@ class Cell:
             seed=settings.seed,
             batch=settings.batch,
             keep_masks=settings.keep_masks,
-            keep_map=_kept_maps(selection, settings.keep_maps),
+            keep_map=_kept_maps(self.selection, settings.keep_maps),
             follow_prediction_size=follow,
             flags=dict.fromkeys(self.missing, ("missing-prediction",)),
             overlap=settings.overlap,
         )
-        progress = make_progress(f"{self.model} on {self.dataset.name}", _share(len(selection.sample_ids), settings.shard))
-        try:
-            with self.folder.open_journal(settings.shard) as journal:
-                loop.run(self._groups(mine), journal, done, settings.shard, progress)
-            targets.finish()
-        finally:
-            targets.discard()
 
     def _groups(self, indices: list[int]) -> Iterator[ImageGroup]:
         ids = set(self.selection.sample_ids)
@@ -209,6 +215,7 @@ class Cell:
     def _finish(self) -> bool:
         with self.folder.locked("merge"):
             if self.folder.complete():
+                self.folder.drop_journals()  # ours came late
                 return True
             ids, done = self.selection.sample_ids, self.folder.done()
             if done - set(ids):
@@ -217,7 +224,9 @@ class Cell:
                 return False
             self.folder.write_records(ids)
             self.folder.write_timings()
-            self.folder.end(self._about(), self._summary())
+            about = self._about()
+            about["provenance"]["workers"] = [worker.to_json() for worker in self.folder.workers()]
+            self.folder.end(about, self._summary())
         return True
 
     def _summary(self) -> dict[str, Any]:

@@ -97,9 +97,15 @@ class Identity:
 
 
 def differences(mine: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """In words, which parts of two identities differ: ``seed 0 -> 1``. Hashes are shortened."""
-    keys = [key for key in mine if mine[key] != other.get(key)]
-    return [f"{key} {_short(other.get(key))} -> {_short(mine[key])}" for key in keys]
+    """In words, which parts of two identities differ: ``seed 0 -> 1``, ``versions.Pillow "11.0" -> "12.0"``. Hashes are shortened."""
+    found = []
+    for key in dict.fromkeys((*mine, *other)):
+        here, there = mine.get(key), other.get(key)
+        if isinstance(here, dict) and isinstance(there, dict):
+            found += [f"{key}.{words}" for words in differences(here, there)]
+        elif here != there:
+            found.append(f"{key} {_short(there)} -> {_short(here)}")
+    return found
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -1,12 +1,14 @@
 """The journal of one process: CRC-framed, append-only, so that a crash loses at most the micro-batch in flight.
 
 A frame is a header (magic, kind, stored length, raw length, CRC-32 of the stored bytes) and a zstd-compressed payload. A record frame holds
-one micro-batch as an Arrow record batch, a note frame holds JSON (timings). Each frame reaches the operating system before the next
+one micro-batch as an Arrow record batch, a note frame holds JSON (timings). An opening frame says which process writes and what its numbers depend
+on, a closing frame that it left off by itself. Each frame reaches the operating system before the next
 micro-batch starts, which survives a killed process; it reaches the disk at most a second later, which bounds what a power cut can take.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -21,13 +23,15 @@ import filelock
 import pyarrow as pa
 
 from ldznet_bench.atomic import write_error
-from ldznet_bench.errors import RunError
+from ldznet_bench.errors import BenchError, RunError
 from ldznet_bench.records import SCHEMA
 
 _HEADER = struct.Struct("<4s4sIII")
 _MAGIC = b"LDZJ"
 _RECORDS = b"RECS"
 _NOTE = b"NOTE"
+_OPENING = b"OPEN"
+_CLOSING = b"DONE"
 _SYNC_SECONDS = 1.0
 _MAX_FRAME = 1 << 31
 
@@ -48,15 +52,17 @@ class Journal:
 
     Args:
         path: the file; created when absent, cut back to its last whole frame when a crash left a torn one.
+        opening: who writes, and what the records depend on; None leaves that out.
+        lock: the lock file; None takes one beside the journal.
 
     Raises:
         RunError: another process holds it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opening: Mapping[str, Any] | None = None, lock: Path | None = None) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = filelock.FileLock(f"{path}.lock")
+            self._lock = filelock.FileLock(f"{path}.lock" if lock is None else lock)
             self._lock.acquire(timeout=0)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             end = max((frame.offset + frame.stored for frame in frames(path)), default=0)
@@ -71,6 +77,13 @@ class Journal:
         self.path = path
         self._codec = pa.Codec("zstd", 1)
         self._synced = time.monotonic()
+        self._opened = opening is not None
+        if opening is not None:
+            try:
+                self._write(_OPENING, json.dumps(opening).encode())
+            except BenchError:
+                self.close()
+                raise
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Add one micro-batch of records."""
@@ -83,6 +96,9 @@ class Journal:
 
     def close(self) -> None:
         """Flush to disk and let go of the file."""
+        if self._opened:
+            with contextlib.suppress(BenchError):  # a full disk was told of before
+                self._write(_CLOSING, b"{}")
         os.fsync(self._file)
         os.close(self._file)
         self._lock.release()
@@ -134,6 +150,32 @@ def record_frames(paths: Iterable[Path]) -> Iterator[Frame]:
 def notes(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
     """The notes of several journals."""
     return (json.loads(_payload(frame)) for path in paths for frame in frames(path) if frame.kind == _NOTE)
+
+
+def openings(path: Path) -> list[dict[str, Any]]:
+    """What every process that wrote a journal said of itself, in order; nothing where it was merged and dropped meanwhile.
+
+    Raises:
+        RunError: there are records, and before them nobody said what they are.
+    """
+    found: list[dict[str, Any]] = []
+    try:
+        for frame in frames(path):
+            if frame.kind == _OPENING:
+                found.append(json.loads(_payload(frame)))
+            elif frame.kind == _RECORDS and not found:
+                raise RunError(f"{path} does not say what its records depend on.", "Another version wrote it: remove that file and run again.")
+    except FileNotFoundError:
+        return []
+    return found
+
+
+def is_closed(path: Path) -> bool:
+    """Whether the last process that wrote a journal left off by itself."""
+    last = None
+    for frame in frames(path):
+        last = frame.kind
+    return last == _CLOSING
 
 
 def _payload(frame: Frame) -> bytes:

@@ -146,6 +146,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         "samples": total,
         "done": done,
         "state": state,
+        "missing": [part.to_json() for part in cell.folder.missing()] if state == "started" else [],
         "why": cell.folder.why_new() if state == "new" else [],
         "partial": list(cell.dataset.partial),
         "path": str(cell.folder.path),

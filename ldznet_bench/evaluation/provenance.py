@@ -30,10 +30,15 @@ def provenance() -> dict[str, Any]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "threads": _threads(),
+        "packages": packages(),
+        "threads": threads(),
         "command": sys.argv,
     }
+
+
+def packages() -> dict[str, str | None]:
+    """Versions of the libraries that compute; null for those that are not installed."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def _git(*arguments: str) -> str | None:
@@ -59,6 +64,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _threads() -> int | None:
+def threads() -> int | None:
+    """Threads of torch, or processors where no network was loaded."""
     torch = sys.modules.get("torch")
     return torch.get_num_threads() if torch is not None else os.cpu_count()

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import filelock
 import pyarrow as pa
@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 from ldznet_bench.atomic import replacing, write_error, write_json
 from ldznet_bench.errors import RunError
 from ldznet_bench.evaluation.identity import Identity, differences
-from ldznet_bench.evaluation.journal import Frame, Journal, notes, read_batch, record_frames
+from ldznet_bench.evaluation.journal import Frame, Journal, notes, openings, read_batch, record_frames
 from ldznet_bench.evaluation.sharding import Shard
+from ldznet_bench.evaluation.unfinished import Part, missing_parts, write_plan
+from ldznet_bench.evaluation.workers import Worker, host_in_a_file_name
 from ldznet_bench.records import SCHEMA
 
 _ROW_GROUP = 1024
@@ -61,8 +63,14 @@ class RunFolder:
         return sorted((self.path / "journal").glob(f"{self.content}.*.bin"))
 
     def complete(self) -> bool:
-        """Whether the cell is finished, with the content that is asked for."""
+        """Whether the cell is finished, with the content that is asked for.
+
+        Raises:
+            RunError: the folder holds a run of something else, which somebody put there.
+        """
         run = self.read()
+        if run is not None and run["identity_digest"] != self.identity.digest:
+            self._refuse_foreign(run["identity"], "run.json", "Remove that folder and run again.")
         return run is not None and run["status"] == "complete" and run["content"] == self.content and (self.path / "summary.json").is_file()
 
     def read(self) -> dict[str, Any] | None:
@@ -85,19 +93,76 @@ class RunFolder:
         latest = max(others, key=lambda run: str(run["provenance"].get("finished")))
         return differences(self.identity.to_json(), latest["identity"])
 
-    def begin(self, about: Mapping[str, Any]) -> None:
-        """Write ``run.json`` of a cell that is being made."""
-        with self.locked("run"):
-            if not self.complete():
-                write_json(self.path / "run.json", {**about, "status": "incomplete", "content": self.content})
+    def begin(self, about: Mapping[str, Any], plan: Sequence[tuple[int, str, int]]) -> bool:
+        """Write ``run.json`` of a cell that is being made, and what it consists of (`write_plan`).
+
+        Returns:
+            False where others have finished it meanwhile. Merging holds the same lock, so a late process cannot undo what they did.
+        """
+        with self.locked("merge"):
+            if self.complete():
+                return False
+            write_plan(self.path, plan)
+            write_json(self.path / "run.json", {**about, "status": "incomplete", "content": self.content})
+        return True
 
     def open_journal(self, shard: Shard) -> Journal:
-        """The journal of this process."""
-        return Journal(self.path / "journal" / f"{self.content}.{shard.index}of{shard.count}.bin")
+        """The journal of this process.
+
+        Raises:
+            RunError: a process with the same part is at work.
+        """
+        part = self.path / "journal" / f"{self.content}.{shard.index}of{shard.count}"
+        opening = {"worker": Worker.here(shard).to_json(), "identity": self.identity.to_json(), "limit": self.limit}
+        try:
+            return Journal(part.with_name(f"{part.name}.{host_in_a_file_name()}.bin"), opening, part.with_name(f"{part.name}.lock"))
+        except RunError as error:
+            others = [worker for worker in self.workers() if worker.shard == shard]
+            if not others:
+                raise
+            raise RunError(f"part {shard} of {self.path} is being made by {others[-1]}.", error.remedy) from error
+
+    def workers(self) -> list[Worker]:
+        """Every process that has worked on the cell, in the order in which they began.
+
+        Raises:
+            RunError: a journal holds records of something else; what differs is named.
+        """
+        found = []
+        for path in self.journals:
+            for opening in openings(path):
+                worker = Worker.from_json(opening["worker"])
+                mine, its = ({**of, "limit": limit} for of, limit in ((self._plain, self.limit), (opening["identity"], opening["limit"])))
+                if its != mine:
+                    remedy = "Remove that file and run again; shards can only be put together where all of this is equal."
+                    self._refuse_foreign(its, f"journal/{path.name} ({worker})", remedy)
+                found.append(worker)
+        return sorted(found, key=lambda worker: worker.started)
 
     def done(self) -> set[str]:
-        """Ids of the samples that some journal holds."""
-        return {ident for frame in record_frames(self.journals) for ident in read_batch(frame).column("sample_id").to_pylist()}
+        """Ids of the samples that some journal holds.
+
+        Raises:
+            RunError: as `workers`.
+        """
+        self.workers()
+        try:
+            return {ident for frame in record_frames(self.journals) for ident in read_batch(frame).column("sample_id").to_pylist()}
+        except FileNotFoundError:  # another process merged the journals and dropped them
+            return set()
+
+    def missing(self) -> list[Part]:
+        """The parts of which something is missing, with the processes that had them."""
+        return missing_parts(self.path, self.content)
+
+    @property
+    def _plain(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(json.dumps(self.identity.to_json()))
+        return value
+
+    def _refuse_foreign(self, other: dict[str, Any], where: str, remedy: str) -> NoReturn:
+        changed = differences({**self._plain, "limit": self.limit}, {"limit": self.limit, **other})
+        raise RunError(f"{self.path} holds in {where} what was made with something else: {', '.join(changed)}.", remedy)
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -129,9 +194,13 @@ class RunFolder:
         """Write the summary, then declare the cell complete, then drop the journals."""
         write_json(self.path / "summary.json", summary)
         write_json(self.path / "run.json", {**about, "status": "complete", "content": self.content})
-        for path in (self.path / "journal").glob("*.bin*"):
+        self.drop_journals()
+
+    def drop_journals(self) -> None:
+        """Remove what a complete cell needs no more, whoever wrote it."""
+        for path in (self.path / "journal").glob("*"):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a process of another shard may still hold its lock file there
+        with contextlib.suppress(OSError):  # a late process may just be opening its own
             (self.path / "journal").rmdir()
 
     def drop_if_unfinished(self) -> None:

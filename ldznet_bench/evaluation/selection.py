@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -20,13 +21,18 @@ class Selection:
 
     Attributes:
         sample_ids: in dataset order.
-        groups: positions of the image groups that hold them, ascending.
+        images: position, image id and number of samples of every image that holds some, ascending.
         excluded: samples that the protocol leaves out.
     """
 
     sample_ids: tuple[str, ...]
-    groups: tuple[int, ...]
+    images: tuple[tuple[int, str, int], ...]
     excluded: int
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Positions of the image groups that take part, ascending."""
+        return tuple(group for group, _, _ in self.images)
 
 
 def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, limit: int | None = None, skip: Collection[str] = ()) -> Selection:
@@ -43,7 +49,7 @@ def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, lim
     Raises:
         DataError: a sample has no target and the protocol has no rule for such; protocol and sample are named.
     """
-    kept: list[tuple[str, int, tuple[int, int]]] = []
+    kept: list[tuple[str, tuple[int, str], tuple[int, int]]] = []
     excluded = 0
     none: list[str] = []
     banned = set(protocol.excluded_images) if family == "phrasecut" else set()
@@ -55,14 +61,14 @@ def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, lim
             if sample.no_target and not protocol.scores_no_target:
                 none.append(sample.sample_id)
             if sample.sample_id not in skip:
-                kept.append((sample.sample_id, group.index, (0, 0) if limit is None else _stratum(sample)))
+                kept.append((sample.sample_id, (group.index, group.image.image_id), (0, 0) if limit is None else _stratum(sample)))
     if none:
         raise _no_rule(protocol, none)
     if limit is not None and limit < len(kept):
         chosen = _stratified([(ident, stratum) for ident, _, stratum in kept], limit)
         kept = [item for item in kept if item[0] in chosen]
-    groups_kept = sorted({index for _, index, _ in kept})
-    return Selection(tuple(ident for ident, _, _ in kept), tuple(groups_kept), excluded)
+    images = Counter(image for _, image, _ in kept)
+    return Selection(tuple(ident for ident, _, _ in kept), tuple((*image, count) for image, count in sorted(images.items())), excluded)
 
 
 def _no_rule(protocol: Protocol, none: list[str]) -> DataError:

@@ -41,6 +41,9 @@ class Shard:
         except ValueError as error:
             raise BenchError(f"RANK and WORLD_SIZE are not numbers ({error}).", "Unset them or start with torchrun.") from error
 
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
     def has(self, group_index: int) -> bool:
         """Whether the image group at that position of the dataset belongs to this process."""
         return (group_index // BLOCK_IMAGES) % self.count == self.index
