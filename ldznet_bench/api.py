@@ -127,6 +127,7 @@ def evaluate(
         "keep_maps": keep_maps,
         "batch": micro_batch,
         "control": control,
+        "data_root": data_root,
     }
     return _run(make_cell(model, data, protocol, output=output, home=home, threshold_file=threshold_file, **settings), progress)
 
@@ -214,16 +215,20 @@ def make_cell(
     *,
     output: PathText,
     home: PathText | None = None,
+    data_root: PathText | None = None,
     threshold_file: PathText | None = None,
     batch: int | None = None,
     **settings: Any,  # noqa: ANN401 - fields of Settings
 ) -> Cell:
-    """A cell with its settings; nothing is run."""
+    """A cell with its settings; nothing is run. `data_root` is where noun-prior looks for the train split of a real dataset."""
     from ldznet_bench.evaluation.cell import Cell, Settings
+    from ldznet_bench.evaluation.noun_prior import NounPrior
     from ldznet_bench.evaluation.sharding import Shard
     from ldznet_bench.evaluation.tuning import read_threshold
 
     rules = get_protocol(protocol)
+    if isinstance(segmenter, NounPrior):
+        segmenter = segmenter.fitted_for(dataset, home=home_folder(home), data_root=_path(data_root))
     chosen = Settings(
         output=Path(output), cache=home_folder(home) / "masks", shard=settings.pop("shard", None) or Shard.from_environment(), **settings
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ldznet_bench.reports.repeats import Repeated
 
 DEFAULT_DATASET = "minicut-photo:test"
-_ASKED = ("home", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch", "spread")
+_ASKED = ("home", "data_root", "output", "limit", "seed", "threshold_file", "keep_maps", "shard", "device", "precision", "micro_batch", "spread")
 _HOW = ("channels_last", "compiled", "fast")
 
 

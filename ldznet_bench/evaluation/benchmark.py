@@ -182,7 +182,8 @@ def _run(request: Request, model: str, dataset: PreparedDataset, output: Path) -
     segmenter = request.load(model, mini=dataset.mini)
     load = time.perf_counter() - start
     settings: dict[str, Any] = {"limit": request.limit, "seed": request.seed, "shard": Shard(), "batch": request.micro_batch}
-    cell = make_cell(segmenter, dataset, request.protocols[0], output=output, home=request.home, **settings)
+    cell = make_cell(segmenter, dataset, request.protocols[0], output=output, home=request.home, data_root=request.data_root, **settings)
+    segmenter = cell.segmenter
     samples = _samples(cell)
     flops = _flops(segmenter, cell, samples[0], request)
     latency = _latencies(segmenter, cell, samples)  # also the warm-up

@@ -143,19 +143,27 @@ _NO_NOUNS = frozenset(
 )
 
 
-def _noun(sample: Sample, draw: Draw) -> str:
-    category = sample.category
-    if category and re.search(rf"(?<!\w){re.escape(category)}(?!\w)", sample.phrase, re.IGNORECASE):
-        return category
+def head_noun(phrase: str) -> str:
+    """The word that names the thing, as it is written: the last one before what says where it is or what it does.
+
+    "small brown boxes on grass" gives ``boxes``. A phrase without such a word gives its last word, an empty one itself.
+    """
     head: list[str] = []
     nouns: list[str] = []
-    for word in (word.strip(".,;:!?\"'()#") for word in sample.phrase.split()):
+    for word in (word.strip(".,;:!?\"'()#") for word in phrase.split()):
         if word.lower() in _ENDS and nouns:
             break
         if word and word.lower() not in _ENDS:
             head.append(word)
             nouns += [word] if word.lower() not in _NO_NOUNS else []
-    return (nouns or head or [sample.phrase])[-1]
+    return (nouns or head or [phrase])[-1]
+
+
+def _noun(sample: Sample, draw: Draw) -> str:
+    category = sample.category
+    if category and re.search(rf"(?<!\w){re.escape(category)}(?!\w)", sample.phrase, re.IGNORECASE):
+        return category
+    return head_noun(sample.phrase)
 
 
 def _word_order(sample: Sample, draw: Draw) -> str:

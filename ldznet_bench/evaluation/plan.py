@@ -33,6 +33,7 @@ class Request:
     output: Path = Path("runs")
     weights: dict[str, Path] = field(default_factory=dict)
     home: Path | None = None
+    data_root: Path | None = None
     limit: int | None = None
     seed: int = 0
     threshold_file: Path | None = None
@@ -124,7 +125,7 @@ class Request:
         }
 
     def _cell_options(self) -> dict[str, Any]:
-        keys = ("output", "home", "threshold_file", "limit", "seed", "keep_masks", "keep_maps", "fast")
+        keys = ("output", "home", "data_root", "threshold_file", "limit", "seed", "keep_masks", "keep_maps", "fast")
         return {**{key: getattr(self, key) for key in keys}, "batch": self.micro_batch}
 
 
