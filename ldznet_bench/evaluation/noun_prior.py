@@ -69,7 +69,8 @@ class Prior:
     def score(self, row: int, height: int, width: int) -> Map:
         """The scores of a row on a canvas, float32 (height, width) in [0, 1]."""
         chance = resize(self.means[row], (height, width), "bilinear")
-        return (chance + (chance > self.cuts[row])) / np.float32(2)
+        scores: Map = (chance + (chance > self.cuts[row])) / np.float32(2)
+        return scores
 
 
 class NounPrior(Segmenter):

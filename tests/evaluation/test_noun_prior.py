@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def slow_cut(mean: np.ndarray, masks: list[np.ndarray]) -> tuple[float, float]:
     """Best mean IoU of any cut, and the cut, by trying each."""
     values = sorted({0.0, *mean.ravel().tolist()})
     found = []
-    for low, high in zip(values, values[1:], strict=False):
+    for low, high in pairwise(values):
         predicted = mean > (low + high) / 2
         ious = [mask[predicted].sum() / (predicted.sum() + mask[~predicted].sum()) for mask in masks]
         found.append((float(np.mean(ious)), (low + high) / 2))
@@ -168,10 +169,11 @@ def test_it_runs_like_any_other_model(tmp_path: Path, capsys):
 def test_a_dataset_without_a_train_split_is_refused(tmp_path: Path, capsys):
     folder = tmp_path / "mine"
     (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
     from PIL import Image
 
     Image.new("RGB", (8, 8)).save(folder / "images" / "a.png")
-    Image.new("L", (8, 8), 255).save(folder / "a_mask.png")
+    Image.new("L", (8, 8), 255).save(folder / "masks" / "a_mask.png")
     (folder / "phrases.csv").write_text("image,phrase,mask\na.png,hat,a_mask.png\n")
     assert bench("run", "--models", "noun-prior", "--datasets", f"folder:{folder}", "--output", tmp_path / "runs") == 2
     said = capsys.readouterr().err
