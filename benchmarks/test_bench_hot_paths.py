@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests" / name) for name in ("", "reports", "models")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "reports"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "models"))
 
 from ldznet_bench.datasets.load import load_dataset
 from ldznet_bench.datasets.sample import ImageFile, Sample

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ldznet_bench.atomic import write_json
+from ldznet_bench.datasets.names import parse_name
 from ldznet_bench.errors import BenchError
 from ldznet_bench.evaluation.cell import Cell
 from ldznet_bench.evaluation.identity import Threshold
@@ -88,7 +89,8 @@ def read_threshold(path: Path, *, dataset: str, protocol: Protocol, segmenter: S
 
     Args:
         path: a file that `tune` wrote.
-        dataset: expanded name of the split that is to be scored; another split of the same family and partition.
+        dataset: expanded name of the split that is to be scored; another split of the same family and partition. The miniature's partitions are
+            domains, of which one alone has labels to train and tune on: a threshold of it holds for all.
         protocol: must be the one it was tuned under.
         segmenter: must be the one it was tuned for, weights and recipe included; for scored predictions the name alone.
 
@@ -102,7 +104,7 @@ def read_threshold(path: Path, *, dataset: str, protocol: Protocol, segmenter: S
     if not isinstance(segmenter, Predictions):
         wanted |= {"weights": segmenter.weights, "recipe": segmenter.recipe}
     other = [key for key, value in wanted.items() if content.get(key) != value]
-    if str(content.get("dataset")).split(":")[0] != dataset.split(":")[0]:
+    if not _tunes(str(content.get("dataset")), dataset):
         other.append("dataset")
     if other or not isinstance(content.get("threshold"), float):
         raise BenchError(
@@ -111,3 +113,14 @@ def read_threshold(path: Path, *, dataset: str, protocol: Protocol, segmenter: S
             f"They differ in {', '.join(other) or 'the threshold'}: tune one for this model, dataset family and protocol.",
         )
     return Threshold(content["threshold"], "tuned-on-val", hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _tunes(val: str, test: str) -> bool:
+    """Whether a threshold of one split may be used on another."""
+    if val.split(":")[0] == test.split(":")[0]:
+        return True
+    try:
+        (one, card), (other, _) = parse_name(val), parse_name(test)
+    except BenchError:
+        return False
+    return card.mini and one.family == other.family
