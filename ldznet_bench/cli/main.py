@@ -36,6 +36,7 @@ VERBS = {
     "benchmark": "How fast models are, and what speed does to their scores.",
     "predict": "Segment one image by phrases.",
     "train": "Train a network, or all of the miniature.",
+    "probe": "What each block of the diffusion model knows; the validity gate.",
     "convert": "Turn the authors' checkpoints into safetensors.",
 }
 

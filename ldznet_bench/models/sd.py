@@ -162,6 +162,19 @@ def transformer_names(config: Mapping[str, Any]) -> tuple[str, ...]:
     return (*down, "mid_block.attentions.0", *up)
 
 
+def block_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a UNet's blocks in the order of the pass: each residual block, or the transformer behind it where it has one."""
+    layers, attended = config["layers_per_block"], set(transformer_names(config))
+
+    def stage(name: str, count: int) -> list[str]:
+        pairs = [(f"{name}.attentions.{index}", f"{name}.resnets.{index}") for index in range(count)]
+        return [attention if attention in attended else residual for attention, residual in pairs]
+
+    down = [block for index in range(len(config["down_block_types"])) for block in stage(f"down_blocks.{index}", layers)]
+    up = [block for index in range(len(config["up_block_types"])) for block in stage(f"up_blocks.{index}", layers + 1)]
+    return (*down, "mid_block.attentions.0", *up)
+
+
 class FeatureTaps(nn.Module):
     """A diffusers UNet of which only the features after some transformers are wanted.
 
@@ -185,8 +198,8 @@ class FeatureTaps(nn.Module):
             unet.get_submodule(tap).register_forward_hook(self._listener(tap))
 
     def _listener(self, tap: str) -> Any:  # noqa: ANN401 - a hook
-        def listen(_module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401 - what the transformer returns
-            self._seen[tap] = output[0]
+        def listen(_module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401 - what the block returns
+            self._seen[tap] = output if isinstance(output, Tensor) else output[0]
 
         return listen
 

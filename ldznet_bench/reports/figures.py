@@ -97,6 +97,29 @@ def draw_controls(found: Sequence[Listener], stem: Path) -> list[Path]:
     return _save(figure, stem)
 
 
+def draw_probes(scores: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]], file: Path) -> None:
+    """AP of probes against timestep, a line per block, a panel per diffusion model (the paper's figure 4).
+
+    Args:
+        scores: diffusion model -> timestep -> block -> ``ap`` in [0, 1].
+        file: see `check_figure`.
+    """
+    check_figure(file)
+    figure, axes = _new(WIDTHS["double"], 0.55 * WIDTHS["double"], (1, len(scores)))
+    blocks = list(dict.fromkeys(block for rows in scores.values() for its in rows.values() for block in its))
+    top = max(100 * its["ap"] for rows in scores.values() for row in rows.values() for its in row.values())
+    for axis, (ldm, rows) in zip(axes[0], scores.items(), strict=True):
+        for index, block in enumerate(blocks):
+            points = [(int(timestep), 100 * its[block]["ap"]) for timestep, its in rows.items() if block in its]
+            if points:
+                axis.plot(*zip(*sorted(points), strict=True), marker="o", markersize=2.5, label=block, **_line(index))
+        axis.set_title(f"{ldm} diffusion model", fontsize=8)
+        axis.set_ylim(0, 1.05 * top or 1)
+        _finish(figure, axis, "timestep", "AP on val", legend=False)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="outside lower center", ncols=4)
+    save_figure(figure, file)
+
+
 def _require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
@@ -112,18 +135,35 @@ def _new(width: float, height: float, shape: tuple[int, int] = (1, 1), heights: 
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:
+    files = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png")]
+    for file in files:
+        save_figure(figure, file)
+    return files
+
+
+_METADATA: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {"Software": None}, ".svg": {"Date": None}}
+
+
+def save_figure(figure: Figure, file: Path) -> None:
+    """Write a figure in the form that the file's suffix names: ``.pdf``, ``.png`` or ``.svg``; equal figures are equal bytes."""
     import matplotlib as mpl
 
-    files = []
     # 42 embeds TrueType fonts, which journals ask for; the metadata would make two equal figures differ.
     with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "ldznet_bench"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-            file = stem.with_name(stem.name + suffix)
-            with replacing(file) as temporary:
-                figure.savefig(temporary, format=suffix[1:], dpi=300, metadata=metadata)
-            files.append(file)
-    return files
+        with replacing(file) as temporary:
+            figure.savefig(temporary, format=file.suffix[1:], dpi=300, metadata=_METADATA[file.suffix])
+
+
+def check_figure(file: Path) -> None:
+    """Refuse a figure that could not be written, before the work that it shows is done.
+
+    Raises:
+        BenchError: another suffix, or matplotlib is not installed.
+    """
+    if file.suffix not in _METADATA:
+        raise BenchError(f"a figure cannot be written as {file.name!r}.", f"Name a file that ends in {', '.join(_METADATA)}.")
+    _require_matplotlib()
 
 
 def _read(run: Run) -> Samples:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from ldznet_bench.models.diffusion import TIMESTEPS, Diffusion, Recipe
 from ldznet_bench.models.diffusion_parts import load_frozen
 from ldznet_bench.models.ldznet import LDZNet
-from ldznet_bench.models.sd import FeatureTaps, build_unet, encode_moments, scaled_latents, text_hidden
+from ldznet_bench.models.sd import FeatureTaps, encode_moments, scaled_latents, text_hidden
 from ldznet_bench.models.segunet import SegmentationUNet, SegUNetConfig, initialise_from_ldm, rgbnet, znet
 from ldznet_bench.training.draws import draw_seed, torch_generator
 from ldznet_bench.training.labelled import LabelledPairs
 from ldznet_bench.training.objective import Objective, Setting, as_part, seeded, write_parts
+from ldznet_bench.training.stand_in import stand_in
 from ldznet_bench.training.tokenizer import padded_ids
 from ldznet_bench.training.validation import labelled_split, scores_on_val
 
@@ -160,8 +161,4 @@ class Segmentation(Objective):
     def _stand_in(self) -> tuple[Mapping[str, Any], Any]:
         """A diffusion model that never learned anything, of the trained one's shape: random, or zero throughout."""
         _, ldm = self.setting.part("unet")
-        unet = seeded(draw_seed(self.setting.seed, "random ldm"), lambda: build_unet(ldm.config)).eval().requires_grad_(False)
-        if self.recipe.ldm == "zero":
-            for value in unet.parameters():
-                value.zero_()
-        return ldm.config, unet
+        return ldm.config, stand_in(ldm.config, self.setting.seed, zero=self.recipe.ldm == "zero")

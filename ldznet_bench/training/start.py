@@ -75,10 +75,10 @@ def make_trainer(order: Order, watcher: Watcher) -> Trainer:
         "recipe": order.recipe.to_json(),
         "seed": order.seed,
         "data": objective.fingerprint(),
-        "frozen": _hashes(order.frozen),
+        "frozen": weight_hashes(order.frozen),
         "processes": accelerator.num_processes,
     }
-    made_from = {**identity, "versions": _versions()}
+    made_from = {**identity, "versions": installed_versions()}
     return Trainer(objective, Checkpoints(order.folder, identity), accelerator, watcher, made_from)
 
 
@@ -90,7 +90,7 @@ def _objective(order: Order, device: Any) -> Objective:  # noqa: ANN401 - torch 
     return build(Setting(order.recipe, order.seed, order.frozen, device, order.home, order.data_root))
 
 
-def _hashes(paths: Sequence[Path]) -> dict[str, str]:
+def weight_hashes(paths: Sequence[Path]) -> dict[str, str]:
     """Sha256 of every weights file, by its place below the folder that was given; the folders' own places do not count."""
     found: dict[str, str] = {}
     for root in paths:
@@ -101,7 +101,8 @@ def _hashes(paths: Sequence[Path]) -> dict[str, str]:
     return found
 
 
-def _versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
+    """Of the packages that decide a training's bits."""
     from importlib.metadata import version
 
     return {name: version(name) for name in ("ldznet-bench", "torch", "diffusers", "transformers", "accelerate")}
