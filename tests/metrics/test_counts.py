@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ldznet_bench.metrics import counts
 from ldznet_bench.metrics.counts import binarise, counts_from_histograms, histograms, instance_intersections, overlap
 from ldznet_bench.protocols import CLIPSEG_GRID, LOGIT_GRID
 
@@ -150,3 +151,24 @@ def test_each_instance_has_its_own_intersection():
     pred = np.array([[1, 1, 0, 0]], np.bool_)
     instances = np.array([[[1, 1, 1, 0]], [[0, 1, 0, 0]], [[0, 0, 0, 1]]], np.bool_)
     assert instance_intersections(pred, instances) == [2, 1, 0]
+
+
+@pytest.mark.parametrize("odd", [None, -0.0, -1.0, np.nan, -np.nan, np.inf, -np.inf])
+def test_a_table_and_a_sort_count_alike_next_to_every_threshold(odd, monkeypatch):
+    scores = np.concatenate([AWKWARD, np.linspace(0, 1, 5000, dtype=np.float32), np.float32([] if odd is None else [odd])])[None]
+    truth = (np.arange(scores.size) % 3 == 0)[None]
+    used = []
+    real = counts._by_table
+    monkeypatch.setattr(counts, "_by_table", lambda *given: used.append(real(*given)) or used[-1])
+    by_table = histograms(scores, truth, THRESHOLDS)
+    assert (used[0] is not None) == (odd is None), "anything that is no plain score is sorted"
+    monkeypatch.setattr(counts, "_table", lambda _: None)
+    for mine, other in zip(by_table, histograms(scores, truth, THRESHOLDS), strict=True):
+        assert mine.dtype == other.dtype == np.int32
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_transposed_map_counts_as_its_copy():
+    scores, truth = np.random.default_rng(0).random((7, 9), dtype=np.float32).T, (np.arange(63).reshape(7, 9) % 2 == 0).T
+    for mine, other in zip(histograms(scores, truth, THRESHOLDS), histograms(scores.copy(), truth.copy(), THRESHOLDS), strict=True):
+        np.testing.assert_array_equal(mine, other)
