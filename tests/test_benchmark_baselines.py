@@ -46,3 +46,15 @@ def test_committed_baselines_cover_the_hot_paths_and_name_no_machine():
         assert all("data" not in one["stats"] for one in whole["benchmarks"])
         host = socket.gethostname()
         assert len(host) < 5 or host not in path.read_text() or host == platform.machine()
+
+
+def test_every_promise_has_a_command_that_measures_it():
+    page = (REPOSITORY / "benchmarks" / "README.md").read_text()
+    named = set(re.findall(r"`python benchmarks/show.py (\w+)`", page)) - {"all"}
+    known = re.search(r"^SHOWS = .*? in \((.*?)\)\}", (REPOSITORY / "benchmarks" / "show.py").read_text(), re.MULTILINE)
+    assert known is not None
+    assert named == set(known[1].split(", "))
+    command = [sys.executable, "benchmarks/show.py", "counts"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| threshold counts.* ms \| sort and 49 scans [\d.]+ ms \| [\d.]+x \|", done.stdout, re.MULTILINE)
