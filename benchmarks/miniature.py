@@ -23,7 +23,7 @@ from ldznet_bench.evaluation.tuning import tune
 from ldznet_bench.models.segmenter import Segmenter
 
 HERE = Path(__file__).parent.parent / "results" / "mini"
-DOMAINS = ("photo", "art", "refer")
+DOMAINS = ("photo", "art", "gen", "refer")
 SPLITS = tuple(f"minicut-{domain}:test" for domain in DOMAINS)
 TUNED, BEST = "native@1", "ldznet@1"
 CONTROLLED = ("clipseg/mini", "znet/mini", "ldznet/mini")

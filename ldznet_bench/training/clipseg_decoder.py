@@ -24,11 +24,15 @@ from ldznet_bench.training.contrastive import CLIP
 from ldznet_bench.training.draws import draw_seed
 from ldznet_bench.training.labelled import LabelledPairs
 from ldznet_bench.training.objective import Objective, Setting, seeded
+from ldznet_bench.training.recentre import recentred_text, statistics
 from ldznet_bench.training.tokenizer import padded_ids
 from ldznet_bench.training.validation import labelled_split, scores_on_val
 
 if TYPE_CHECKING:
     from ldznet_bench.models.segmenter import Segmenter
+
+
+_MEASURED = 512  # prompts that the text vectors' mean and deviation are taken over
 
 
 class ClipSegDecoder(Objective):
@@ -50,6 +54,16 @@ class ClipSegDecoder(Objective):
         self._pairs = LabelledPairs(
             self.dataset, self._size, setting.seed, crop=recipe.crop, templates=recipe.templates, blank=recipe.phrases == "blank"
         )
+        if recipe.recentre:
+            self._recentre()
+
+    @torch.no_grad()
+    def _recentre(self) -> None:
+        """Let the text vectors of the training's prompts differ in all of their length, by the text encoder's last norm alone; see `recentre`."""
+        prompts = [self._pairs.example(position).prompt for position in range(_MEASURED)]
+        text = self.network.clip.text_model
+        pooled = text(input_ids=padded_ids(self._tokenizer, prompts, self._length)).pooler_output
+        text.load_state_dict(recentred_text(text.state_dict(), *statistics(pooled[:, None])))
 
     def fingerprint(self) -> str:
         """The train split's."""

@@ -58,6 +58,7 @@ class TrainRecipe:
         templates: draw one of the authors' nine prompt templates per sample, or take the first.
         crop: share of the image's shorter side that square crops take, lowest and highest.
         embeddings: standard deviation that CLIP's token embeddings begin with (its place embeddings with half); None keeps transformers' 0.02.
+        recentre: bring the text vectors that CLIPSeg's decoder is conditioned on to mean 0 and deviation 1 first, by the text encoder's last norm.
         kl_weight: of the autoencoder's Kullback-Leibler term, per latent value.
         model: sizes; keys as the network's config has them.
     """
@@ -94,6 +95,7 @@ class TrainRecipe:
     templates: bool = True
     crop: tuple[float, ...] = (1.0, 1.0)
     embeddings: float | None = None
+    recentre: bool = False
     kl_weight: float = 1e-6
     model: dict[str, Any] = field(default_factory=dict)
 

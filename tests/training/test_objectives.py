@@ -133,3 +133,12 @@ def test_too_little_memory_or_disk_is_met_before_the_first_step(quick, monkeypat
     monkeypatch.setattr(start.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(BenchError, match="three checkpoints"):
         start.refuse_if_too_small(its, 10_000_000)
+
+
+def test_the_text_vectors_that_clipseg_is_conditioned_on_differ_in_all_of_their_length(tmp_path, frozen):
+    objective = make_trainer(order(tiny("mini-clipseg"), tmp_path, frozen), Silent()).objective
+    ids = torch.cat([objective.draw([position])[2] for position in range(512)])
+    with torch.no_grad():
+        pooled = objective.network.clip.text_model(input_ids=ids).pooler_output
+    torch.testing.assert_close(pooled.mean(0), torch.zeros(pooled.shape[1]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(pooled.std(0), torch.ones(pooled.shape[1]), atol=1e-3, rtol=0)
