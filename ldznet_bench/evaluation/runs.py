@@ -25,7 +25,7 @@ from ldznet_bench.evaluation.unfinished import Part, missing_parts, write_plan
 from ldznet_bench.evaluation.workers import Worker, host_in_a_file_name
 from ldznet_bench.records import SCHEMA
 
-_ROW_GROUP = 1024
+_ROW_GROUP = 256
 _ROWS_READ = 256  # under native@1 a record holds 51 KB of counts: 13 MB at once
 _FRAMES_IN_MEMORY = 8
 
@@ -253,7 +253,9 @@ def _merged(paths: Sequence[Path], sample_ids: Sequence[str]) -> Iterator[pa.Tab
                 if len(batches) > _FRAMES_IN_MEMORY:
                     batches.popitem(last=False)
             rows.append(batches[frame].slice(row, 1))
-        yield pa.Table.from_batches(rows, SCHEMA).combine_chunks()
+        table = pa.Table.from_batches(rows, SCHEMA).combine_chunks()
+        rows.clear()  # the frames are not held while the table is written
+        yield table
 
 
 def _refuse_if_different(first: tuple[Frame, int], second: tuple[Frame, int], ident: str) -> None:
