@@ -135,7 +135,7 @@ def write_tables(plan: Plan, folders: dict[str, list[Path]], given: argparse.Nam
     table = printed("report", "--layout", "mini", "--ci", *common)
     other = printed("report", "--protocol", BEST, "--metrics", "miou_best,ap", *common)
     slices = printed("report", "--datasets", SPLITS[0], "--protocol", TUNED, "--metrics", "miou", "--by", "tags", *common)
-    controls = printed("controls", "--output", runs) if not given.limit else ""
+    controls = printed("controls", "--output", runs, "--datasets", SPLITS[0], "--models", ",".join(CONTROLLED)) if not given.limit else ""
     write_bytes(given.to / "table.md", table.encode())
     write_bytes(given.to / "table-ldznet.md", other.encode())
     write_bytes(given.to / "slices.md", slices.encode())
