@@ -74,10 +74,12 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
     from ldznet_bench.reports.table import emitter
 
     found, unfinished = find_runs(output) if output.is_dir() or not layout else ([], [])
-    chosen = choose(found, **{key: options.names(given[key]) for key in ("models", "datasets", "protocols")})
+    names = {key: options.names(given[key]) for key in ("models", "datasets", "protocols")}
+    chosen = choose(found, **names)
     if unfinished:
         _tell_unfinished(unfinished)
-    table = _table(chosen, layout, _options(given))
+    # A layout names its rows in full, runs under a phrase control too.
+    table = _table(found if layout and not any(names.values()) else chosen, layout, _options(given))
     datasets = _datasets(chosen, given) if given["html"] or given["figures"] else {}
     if given["figures"] is not None:
         from ldznet_bench.reports.figures import write_figures
