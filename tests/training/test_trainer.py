@@ -54,8 +54,8 @@ def test_another_seed_gives_other_weights(tmp_path):
 
 def test_accumulating_changes_no_sample(tmp_path):
     """Mean over micro-batches of equal size is the mean over the batch, up to the order of sums."""
-    one = run(order(tiny("mini-autoencoder", batch_size=4), tmp_path / "one"))
-    two = run(order(tiny("mini-autoencoder", batch_size=4, accumulate=2), tmp_path / "two"))
+    one = run(order(tiny("mini-autoencoder", batch_size=4, precision="fp32"), tmp_path / "one"))
+    two = run(order(tiny("mini-autoencoder", batch_size=4, precision="fp32", accumulate=2), tmp_path / "two"))
     for left, right in zip(weights(one).values(), weights(two).values(), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
 
@@ -86,7 +86,7 @@ def test_finished_is_finished(tmp_path):
 
 
 def test_another_training_in_the_folder_is_refused_and_the_difference_named(tmp_path):
-    run(order(tiny("mini-autoencoder"), tmp_path))
+    run(order(tiny("mini-autoencoder", learning_rate=0.001), tmp_path))
     shutil.rmtree(tmp_path / "mini-autoencoder-seed0" / "final")
     with pytest.raises(RunError, match=r"recipe\.learning_rate is 0\.001 there, 0\.5 here"):
         run(order(tiny("mini-autoencoder", learning_rate=0.5), tmp_path))
