@@ -54,8 +54,8 @@ def test_another_seed_gives_other_weights(tmp_path):
 
 def test_accumulating_changes_no_sample(tmp_path):
     """Mean over micro-batches of equal size is the mean over the batch, up to the order of sums."""
-    one = run(order(tiny("mini-autoencoder", batch_size=4, precision="fp32"), tmp_path / "one"))
-    two = run(order(tiny("mini-autoencoder", batch_size=4, precision="fp32", accumulate=2), tmp_path / "two"))
+    one = run(order(tiny("mini-autoencoder", batch_size=4, precision="fp32", learning_rate=0.001), tmp_path / "one"))
+    two = run(order(tiny("mini-autoencoder", batch_size=4, precision="fp32", learning_rate=0.001, accumulate=2), tmp_path / "two"))
     for left, right in zip(weights(one).values(), weights(two).values(), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
 
