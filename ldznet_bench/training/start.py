@@ -64,11 +64,13 @@ def make_trainer(order: Order, watcher: Watcher) -> Trainer:
         BenchError: frozen weights that are missing or do not fit, a dataset without a train split, another training in the folder.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     from ldznet_bench.training.checkpoints import Checkpoints
     from ldznet_bench.training.trainer import Trainer
 
     mixed = {"fp32": "no"}.get(order.recipe.precision, order.recipe.precision)
+    AcceleratorState._reset_state()  # or a second training in this process could not have another precision
     accelerator = Accelerator(cpu=order.device == "cpu", mixed_precision=mixed)
     objective = _objective(order, accelerator.device).to(accelerator.device)
     identity = {
