@@ -89,7 +89,7 @@ def command(
             )
     ask = _Asked(seed, output, home_folder(home), device, data_root, quiet, smoke=smoke, tensorboard=tensorboard)
     if name in suite_names():
-        return _suite(name or "", ask, edits, bundle, dry_run=dry_run, as_json=as_json)
+        return _suite(name or "", ask, edits, frozen, bundle, dry_run=dry_run, as_json=as_json)
     if bundle is not None:
         raise BenchError("--bundle goes with a suite.", "Write train --recipe mini --bundle DIR.")
     recipe = _recipe(network, variant, name, edits)
@@ -159,7 +159,7 @@ class _Asked:
         return trainer.run()
 
 
-def _suite(name: str, ask: _Asked, changes: dict[str, str], bundle: Path | None, *, dry_run: bool, as_json: bool) -> int:
+def _suite(name: str, ask: _Asked, changes: dict[str, str], frozen: tuple[Path, ...], bundle: Path | None, *, dry_run: bool, as_json: bool) -> int:
     from ldznet_bench.errors import BenchError
     from ldznet_bench.training.recipe import load_suite
     from ldznet_bench.training.start import run_suite, suite_recipes
@@ -167,11 +167,14 @@ def _suite(name: str, ask: _Asked, changes: dict[str, str], bundle: Path | None,
     if changes:
         raise BenchError("--set and --dataset change one recipe, a suite has several.", "Train them one by one, or write a suite of your own.")
     suite = load_suite(name)
+    if bundle is not None and (bundle.exists() or not suite.bundled):
+        reason = "is there already" if bundle.exists() else f"would hold nothing: {name} has no weights that the package carries"
+        raise BenchError(f"--bundle: {bundle} {reason}.", "Give a new folder, with --recipe mini.")
     if dry_run:
         rows = [{"recipe": recipe.name, "steps": recipe.steps, "batch_size": recipe.batch_size} for recipe in suite_recipes(suite)]
         _say({"suite": name, "recipes": rows}, as_json=as_json)
         return 0
-    done = run_suite(suite, ask.order, ask.train)
+    done = run_suite(suite, lambda recipe, folders: ask.order(recipe, folders or _bundled(recipe)), ask.train, frozen)
     said: dict[str, Any] = {"published": {recipe: str(path) for recipe, path in done.items()}}
     if bundle is not None:
         from ldznet_bench.training.bundle import write_bundle

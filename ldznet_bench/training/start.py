@@ -195,13 +195,16 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def run_suite(suite: Suite, order: Callable[[TrainRecipe, tuple[Path, ...]], Order], train: Callable[[Order], Path]) -> dict[str, Path]:
+def run_suite(
+    suite: Suite, order: Callable[[TrainRecipe, tuple[Path, ...]], Order], train: Callable[[Order], Path], given: Sequence[Path] = ()
+) -> dict[str, Path]:
     """Train every recipe of a suite, each on what those before it published; the latest comes first, since it may hold a part anew.
 
     Args:
         suite: which.
         order: makes a recipe's order, given the frozen folders.
         train: runs one.
+        given: frozen folders from elsewhere, read after the suite's own.
 
     Returns:
         Published folder by recipe.
@@ -209,7 +212,8 @@ def run_suite(suite: Suite, order: Callable[[TrainRecipe, tuple[Path, ...]], Ord
     done: dict[str, Path] = {}
     for name in suite.recipes:
         recipe = load_recipe(name)
-        done[name] = train(order(recipe, tuple(done[other] for other in reversed(suite.recipes) if other in done and _feeds(other))))
+        own = [done[other] for other in reversed(suite.recipes) if other in done and _feeds(other)]
+        done[name] = train(order(recipe, (*own, *given)))
     return done
 
 

@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from ldznet_bench.cli import main
+from ldznet_bench.training.recipe import load_suite
+from ldznet_bench.training.start import run_suite
 
 FEW = [
     *("--set", "steps=2", "--set", "batch_size=2", "--set", "held_out=2", "--set", "checkpoint_every=1"),
@@ -53,6 +55,28 @@ def test_a_suite_says_what_it_would_train(capsys):
     assert "mini-ldznet" in recipes
 
 
+@pytest.mark.parametrize("name", ["mini-segmenters", "mini-controls"])
+def test_a_suite_on_given_networks_reads_them_after_its_own(name, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("ldznet_bench.cli.train._Asked.train", lambda _self, order: asked.append(order) or tmp_path / order.recipe.name)
+    (tmp_path / "ldm").mkdir()
+    assert bench("train", "--recipe", name, "--seed", 2, "--weights", f"ldm={tmp_path / 'ldm'}", "--output", tmp_path, "--quiet") == 0
+    assert [order.frozen for order in asked] == [(tmp_path / "ldm",)] * len(load_suite(name).recipes)
+    assert {order.seed for order in asked} == {2}
+
+
+def test_a_suite_that_makes_its_frozen_networks_puts_the_latest_first(tmp_path):
+    asked = {}
+
+    def train(order):
+        asked[order[0].name] = order[1]
+        return tmp_path / order[0].name
+
+    run_suite(load_suite("mini"), lambda recipe, folders: (recipe, folders), train, (tmp_path / "given",))
+    assert asked["mini-autoencoder"] == (tmp_path / "given",)
+    assert asked["mini-znet"] == tuple(tmp_path / one for one in ("mini-ldm", "mini-clip", "mini-autoencoder", "given"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -63,6 +87,8 @@ def test_a_suite_says_what_it_would_train(capsys):
         (("znet", "--recipe", "mini-clip"), "the recipe mini-clip trains clip, not znet"),
         (("znet", "--weights", "sd=nowhere"), "there is nothing at nowhere"),
         (("--recipe", "mini", "--set", "steps=3"), "a suite has several"),
+        (("--recipe", "mini-controls", "--bundle", "there"), "would hold nothing"),
+        (("--recipe", "mini", "--bundle", "."), "is there already"),
         (("clip", "--bundle", "there"), "--bundle goes with a suite"),
         (("autoencoder", "--set", "data=cifar"), "unknown caption stream 'cifar'"),
     ],

@@ -13,6 +13,7 @@ from ldznet_bench.training.start import estimate, make_trainer
 
 SEGMENTERS = [
     "mini-znet",
+    "mini-znet-long",
     "mini-znet-blind",
     "mini-znet-scratch",
     "mini-rgbnet",

@@ -19,6 +19,8 @@ def test_a_suites_recipes_come_after_what_they_read(name):
     networks = [load_recipe(recipe).network for recipe in suite.recipes]
     everything = {"autoencoder", "clip", "ldm"}
     reads = {"ldm": {"autoencoder", "clip"}, "clipseg": {"clip"}, "rgbnet": everything, "znet": everything, "ldznet": everything}
+    if not everything & set(networks):
+        return  # on networks that the package carries or --weights gives
     for place, network in enumerate(networks):
         assert reads.get(network, set()) <= set(networks[:place])
     assert set(suite.bundled) <= set(suite.recipes)
