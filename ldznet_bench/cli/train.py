@@ -218,7 +218,7 @@ class _Words:
 
     def step(self, done: int, total: int, loss: float, rate: float, left: float) -> None:
         if not self.quiet:
-            click.echo(f"{self.name}: {done}/{total} steps, loss {loss:.4f}, {rate:.1f} samples/s, {_duration(left)} left", err=True)
+            click.echo(f"{self.name}: {done}/{total} steps, loss {loss:.4f}, {rate:.3g} samples/s, {_duration(left)} left", err=True)
 
     def validated(self, step: int, figures: Mapping[str, float], best: bool) -> None:
         if not self.quiet:

@@ -112,7 +112,7 @@ class Trainer:
             now = time.monotonic()
             if now - began > _SECONDS_BETWEEN_LOGS or self.step == recipe.steps:
                 rate = (self.step - first) * recipe.batch_size / (now - began)
-                self._log({"step": self.step, "loss": sum(losses) / len(losses), "samples_per_s": round(rate, 2)})
+                self._log({"step": self.step, "loss": sum(losses) / len(losses), "samples_per_s": float(f"{rate:.4g}")})
                 left = (recipe.steps - self.step) * recipe.batch_size / rate
                 self.watcher.step(self.step, recipe.steps, sum(losses) / len(losses), rate, left)
                 losses, began, first = [], now, self.step
