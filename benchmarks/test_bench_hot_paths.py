@@ -142,8 +142,9 @@ def test_ldznet_decodes(benchmark, tmp_path):
 def test_report_over_records(benchmark, tmp_path):
     from synthetic_runs import write_run
 
+    from ldznet_bench.reports.grid import Options
+    from ldznet_bench.reports.render import render
     from ldznet_bench.reports.runs import find_runs
-    from ldznet_bench.reports.table import Options, render
 
     for k in range(3):
         write_run(tmp_path, f"model{k}", n_images=300, per_image=4, skill=0.4 * k, model_seed=k)

@@ -10,8 +10,9 @@ import pytest
 
 from ldznet_bench.metrics.scores import Columns
 from ldznet_bench.protocols import get_protocol
+from ldznet_bench.reports.grid import Options
+from ldznet_bench.reports.render import render
 from ldznet_bench.reports.runs import find_runs
-from ldznet_bench.reports.table import Options, render
 from ldznet_bench.statistics.bootstrap import bootstrap
 from ldznet_bench.statistics.estimators import estimator
 

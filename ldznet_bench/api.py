@@ -200,8 +200,8 @@ def report(
     Raises:
         BenchError: no finished run, or runs that cannot stand in one column.
     """
+    from ldznet_bench.reports.render import render
     from ldznet_bench.reports.runs import choose, find_runs
-    from ldznet_bench.reports.table import render
 
     runs, _ = find_runs(Path(output))
     chosen = [run for run in choose(runs, models=models, datasets=datasets, protocols=protocols) if limited or not run.limited]

@@ -11,8 +11,8 @@ from ldznet_bench.cli import options
 from ldznet_bench.cli.data import data_options, open_datasets
 
 if TYPE_CHECKING:
+    from ldznet_bench.reports.grid import Options
     from ldznet_bench.reports.runs import Run
-    from ldznet_bench.reports.table import Options
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -70,8 +70,8 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
       ldznet-bench report --figures figures --data-root RELEASES
     """
     from ldznet_bench.atomic import write_bytes
+    from ldznet_bench.reports.render import emitter
     from ldznet_bench.reports.runs import choose, find_runs
-    from ldznet_bench.reports.table import emitter
 
     found, unfinished = find_runs(output) if output.is_dir() or not layout else ([], [])
     names = {key: options.names(given[key]) for key in ("models", "datasets", "protocols")}
@@ -125,8 +125,8 @@ def _datasets(runs: list[Run], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options(given: dict[str, Any]) -> Options:
+    from ldznet_bench.reports.grid import Options
     from ldznet_bench.reports.runs import read_ids
-    from ldznet_bench.reports.table import Options
 
     leaked = given["leaked_ids"]
     measured = ("limited", "allow_mixed", "published", "where", "by", "intervals", "pm", "repeats", "training_seeds")

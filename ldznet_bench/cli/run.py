@@ -178,15 +178,15 @@ def _spread(paths: list[Path]) -> list[Repeated]:
 
 
 def _spread_text(found: list[Repeated]) -> str:
+    from ldznet_bench.reports.grid import metric_title
     from ldznet_bench.reports.repeats import spread_text
-    from ldznet_bench.reports.table import metric_title
 
     metrics = dict.fromkeys(metric for one in found for metric in list(one.sources[0].scores)[:3])
     return spread_text(found, {metric: metric_title(metric) for metric in metrics})
 
 
 def _table(paths: list[Path]) -> str:
+    from ldznet_bench.reports.render import render
     from ldznet_bench.reports.runs import read_run
-    from ldznet_bench.reports.table import render
 
     return render([read_run(path) for path in paths], style="plain")

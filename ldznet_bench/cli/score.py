@@ -41,8 +41,8 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
     from ldznet_bench.atomic import dump_json
     from ldznet_bench.cli.progress import make_progress
     from ldznet_bench.evaluation.predictions import Predictions
+    from ldznet_bench.reports.render import render
     from ldznet_bench.reports.runs import read_run
-    from ldznet_bench.reports.table import render
 
     quiet = given["quiet"] or given["as_json"]
     data = open_datasets([dataset], given, quiet=quiet)[0]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ldznet_bench.errors import BenchError, DataError
+from ldznet_bench.reports.grid import metric_title
 from ldznet_bench.reports.measure import check_rules
 from ldznet_bench.reports.runs import Run
-from ldznet_bench.reports.table import metric_title
 from ldznet_bench.statistics.estimators import NEEDS_HISTOGRAMS
 from ldznet_bench.statistics.intervals import Interval
 from ldznet_bench.statistics.leakage import Leakage, Part, measure_leakage

@@ -12,11 +12,11 @@ import numpy as np
 from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import sample_dice, sample_iou
 from ldznet_bench.protocols import Protocol, get_protocol
+from ldznet_bench.reports.grid import metric_title
 from ldznet_bench.reports.measure import check_rules
 from ldznet_bench.reports.rules import refuse, refuse_mixed
 from ldznet_bench.reports.runs import Run, find_run
 from ldznet_bench.reports.seeds import refuse_strangers
-from ldznet_bench.reports.table import metric_title
 from ldznet_bench.statistics.bootstrap import number_clusters
 from ldznet_bench.statistics.estimators import NEEDS_HISTOGRAMS, Float64Array
 from ldznet_bench.statistics.intervals import FEW_CLUSTERS, stars

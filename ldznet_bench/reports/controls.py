@@ -11,9 +11,9 @@ from typing import Any
 
 from ldznet_bench.errors import RunError
 from ldznet_bench.protocols import get_protocol
+from ldznet_bench.reports.grid import metric_title
 from ldznet_bench.reports.rules import refuse_mixed
 from ldznet_bench.reports.runs import Run
-from ldznet_bench.reports.table import metric_title
 from ldznet_bench.statistics.estimators import NEEDS_HISTOGRAMS
 from ldznet_bench.statistics.paired import compare
 from ldznet_bench.statistics.samples import Samples, read_samples

@@ -14,10 +14,10 @@ from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import sample_iou
 from ldznet_bench.protocols import get_protocol
 from ldznet_bench.reports.gallery import choose_samples
+from ldznet_bench.reports.grid import metric_title
 from ldznet_bench.reports.pictures import Dataset, fit, picture, predictions
 from ldznet_bench.reports.runs import Run
 from ldznet_bench.reports.svg import COLOURS, DASHES
-from ldznet_bench.reports.table import metric_title
 from ldznet_bench.statistics.bootstrap import number_clusters
 from ldznet_bench.statistics.curves import calibration, curves
 from ldznet_bench.statistics.estimators import add_up

@@ -16,12 +16,12 @@ from ldznet_bench.protocols import get_protocol
 from ldznet_bench.reports import svg
 from ldznet_bench.reports.explorer import explorer, section_data, viewer
 from ldznet_bench.reports.gallery import KINDS, Shown, choose_samples, judges_of, show
+from ldznet_bench.reports.grid import Column, Row, Table, ranked
 from ldznet_bench.reports.measure import slices_of
 from ldznet_bench.reports.page import SCRIPT, STYLE
 from ldznet_bench.reports.pictures import Dataset
 from ldznet_bench.reports.runs import Run
 from ldznet_bench.reports.slice_tables import SliceTable, slice_tables, slices_html
-from ldznet_bench.reports.table import Column, Row, Table, ranked
 from ldznet_bench.reports.text import number, spread
 from ldznet_bench.statistics.curves import calibration, curves
 from ldznet_bench.statistics.estimators import Float64Array

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ldznet_bench.reports.grid import Column, Row, Value
 from ldznet_bench.reports.published import UNKNOWN, PublishedRow, PublishedValue, load_published, refuse_missing_paper
-from ldznet_bench.reports.table import Column, Row, Value
 
 # What a reader would take for the same column, whatever rules made it. A number enters such a column marked; it never enters another.
 _FAMILIES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from ldznet_bench.reports.table import Row, Table, Value, ranked
+from ldznet_bench.reports.grid import Row, Table, Value, ranked
 from ldznet_bench.reports.text import number, spread
 
 _ESCAPES = {

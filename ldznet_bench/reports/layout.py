@@ -9,11 +9,12 @@ from pathlib import Path
 from ldznet_bench.cards import read_card
 from ldznet_bench.errors import BenchError, unknown_name
 from ldznet_bench.protocols import get_protocol
+from ldznet_bench.reports.grid import Column, Entry, Options, Row, Table, Value, metric_title
 from ldznet_bench.reports.interleave import cell, reference
 from ldznet_bench.reports.published import PublishedRow, load_published, pick
 from ldznet_bench.reports.runs import Run, choose
 from ldznet_bench.reports.seeds import row_labels
-from ldznet_bench.reports.table import Column, Entry, Options, Row, Table, Value, check, fill, metric_title, notes_for, rows_of
+from ldznet_bench.reports.table import check, fill, notes_for, rows_of
 from ldznet_bench.share import shared
 
 

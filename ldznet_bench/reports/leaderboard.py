@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from ldznet_bench.atomic import replacing, write_bytes, write_json
 from ldznet_bench.errors import RunError
 from ldznet_bench.records import SCHEMA
+from ldznet_bench.reports.grid import Options, Table
 from ldznet_bench.reports.html import leaderboard as html_table
 from ldznet_bench.reports.html import page
 from ldznet_bench.reports.measure import check_rules, score_slices
 from ldznet_bench.reports.rules import stamps
 from ldznet_bench.reports.runs import Run, read_run
-from ldznet_bench.reports.table import Options, Table, make_table
+from ldznet_bench.reports.table import make_table
 from ldznet_bench.reports.text import to_markdown
 from ldznet_bench.statistics.bootstrap import number_clusters
 from ldznet_bench.statistics.samples import read_batches, read_samples

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import Accumulator, Columns
 from ldznet_bench.protocols import Protocol, get_protocol
+from ldznet_bench.reports.grid import Column, Entry, Options, Value
 from ldznet_bench.reports.runs import Run
 from ldznet_bench.reports.seeds import weights_of
-from ldznet_bench.reports.table import Column, Entry, Options, Value
 from ldznet_bench.statistics.bootstrap import bootstrap, number_clusters, over_seeds
 from ldznet_bench.statistics.estimators import NEEDS_HISTOGRAMS, Estimator, Float64Array, estimator
 from ldznet_bench.statistics.intervals import FEW_CLUSTERS, interval

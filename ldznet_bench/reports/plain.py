@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ldznet_bench.reports.table import Column, Row, Table, ranked
+from ldznet_bench.reports.grid import Column, Row, Table, ranked
 from ldznet_bench.reports.text import number, spread
 
 _WIDEST = 6  # columns side by side; beyond that a line per score reads better

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ldznet_bench.errors import BenchError
+from ldznet_bench.reports.grid import Column, Entry, Options, Value, metric_title
 from ldznet_bench.reports.measure import measure
 from ldznet_bench.reports.published import UNKNOWN, Published, PublishedRow, PublishedValue, load_published, model_rows
 from ldznet_bench.reports.rules import stamps
 from ldznet_bench.reports.runs import Run
-from ldznet_bench.reports.table import Column, Entry, Options, Value, metric_title
 
 # An independent re-run of CLIPSeg's PC+ row came within 0.4 (SENSE), LAVT's authors state 0.5 between runs.
 TOLERANCE = 0.5

@@ -6,7 +6,7 @@ import csv
 import io
 
 from ldznet_bench.atomic import dump_json
-from ldznet_bench.reports.table import Row, Table, Value, ranked
+from ldznet_bench.reports.grid import Row, Table, Value, ranked
 
 _MARKDOWN = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_", "`": "\\`", "<": "&lt;", ">": "&gt;", "[": "\\[", "]": "\\]", "\n": " ", "\r": " "})
 

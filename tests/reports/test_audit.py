@@ -13,8 +13,9 @@ from ldznet_bench.cli.audit import command
 from ldznet_bench.errors import BenchError, DataError
 from ldznet_bench.protocols import get_protocol
 from ldznet_bench.reports.audit import audit, exposures, to_text, training_images
+from ldznet_bench.reports.grid import Options
 from ldznet_bench.reports.runs import read_run
-from ldznet_bench.reports.table import Options, make_table
+from ldznet_bench.reports.table import make_table
 from ldznet_bench.statistics.leakage import measure_leakage
 from ldznet_bench.statistics.samples import read_samples
 

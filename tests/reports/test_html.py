@@ -19,9 +19,10 @@ from synthetic_runs import write_run
 from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import sample_iou
 from ldznet_bench.protocols import get_protocol
+from ldznet_bench.reports.grid import Options
 from ldznet_bench.reports.html import report
 from ldznet_bench.reports.runs import find_runs
-from ldznet_bench.reports.table import Options, make_table
+from ldznet_bench.reports.table import make_table
 from ldznet_bench.statistics.samples import read_samples
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from synthetic_runs import write_run
 
+from ldznet_bench.reports.grid import Options
 from ldznet_bench.reports.latex import escape, to_latex, to_macros
 from ldznet_bench.reports.layout import lay_out, load_layout
 from ldznet_bench.reports.runs import find_runs
-from ldznet_bench.reports.table import Options, make_table
+from ldznet_bench.reports.table import make_table
 
 NASTY = r"a_b & 50% #1 $x^2$ {~} \input <i> | -- é " + "\N{CJK UNIFIED IDEOGRAPH-4E2D}\N{GREEK SMALL LETTER ALPHA}"
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -11,9 +11,11 @@ from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import sample_iou
 from ldznet_bench.protocols import get_protocol
 from ldznet_bench.reports.comparison import Settings, compare_models
+from ldznet_bench.reports.grid import Options, Table, Value
 from ldznet_bench.reports.layout import lay_out, load_layout
+from ldznet_bench.reports.render import render
 from ldznet_bench.reports.runs import Run, find_runs
-from ldznet_bench.reports.table import Options, Table, Value, make_table, render
+from ldznet_bench.reports.table import make_table
 from ldznet_bench.statistics.bootstrap import draws
 from ldznet_bench.statistics.intervals import interval
 from ldznet_bench.statistics.samples import read_samples

@@ -12,8 +12,10 @@ from synthetic_runs import write_run
 from ldznet_bench.errors import BenchError
 from ldznet_bench.metrics.scores import Accumulator, Columns
 from ldznet_bench.protocols import get_protocol
+from ldznet_bench.reports.grid import Options, Table
+from ldznet_bench.reports.render import render
 from ldznet_bench.reports.runs import Run, find_run, find_runs, read_run
-from ldznet_bench.reports.table import Options, Table, make_table, render
+from ldznet_bench.reports.table import make_table
 from ldznet_bench.statistics.samples import read_batches, read_samples
 from ldznet_bench.statistics.slices import COLUMNS, Slices
 
