@@ -62,7 +62,8 @@ def command(
             raise BenchError(f"--weights: there is nothing at {folder}.", "Give a folder with a diffusion model, text encoder and autoencoder.")
     steps = _numbers(options.names(timesteps)) or ((400,) if gate else (100, 300, 500, 700))
 
-    from ldznet_bench.training.probe import ProbeOrder, ProbeRecipe, run_probes
+    from ldznet_bench.training.gate import run_probes
+    from ldznet_bench.training.probe import ProbeOrder, ProbeRecipe
 
     recipe = ProbeRecipe(given["dataset"], given["val"], given["limit"], given["steps"], given["batch_size"], given["learning_rate"], given["seed"])
     places = {key: given[key] for key in ("output", "data_root", "device")}

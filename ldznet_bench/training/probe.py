@@ -1,14 +1,13 @@
 """Probes: how well a small decoder segments from one block's features of the frozen diffusion model, at one timestep (the paper's figure 4).
 
 One pass of the diffusion model serves the decoders of all its blocks; they share batches, timestep and noise, and nothing else, so that which blocks
-are probed together changes nothing. The same probes on a diffusion model that never learned anything are the validity gate.
+are probed together changes nothing.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ldznet_bench.atomic import write_json
 from ldznet_bench.datasets.load import load_dataset
 from ldznet_bench.datasets.sample import ImageFile, Sample
-from ldznet_bench.errors import BenchError, RunError, WeightsError, unknown_name
+from ldznet_bench.errors import BenchError, WeightsError, unknown_name
 from ldznet_bench.evaluation.counting import make_record
-from ldznet_bench.evaluation.identity import differences
 from ldznet_bench.evaluation.images import open_rgb
 from ldznet_bench.evaluation.seeds import seed_of
 from ldznet_bench.evaluation.selection import select
@@ -59,8 +56,6 @@ if TYPE_CHECKING:
     from ldznet_bench.records import Record
 
 Ldm = Literal["trained", "random"]
-MakeProgress = Callable[[str, int], "Progress"]
-MARGIN = 5.0  # points of AP; fixed with the issue, before anything was measured
 RULES = "native@1"
 _LARGEST = 384  # pixels, the paper's; a miniature's own size is smaller
 _BATCH = 8  # samples per pass on val
@@ -271,76 +266,6 @@ class Prober:
                 totals[block].add(Columns.from_records(records))
             progress.update(len(batch))
         return {block: {name: float(total.result()[name] or 0) for name in ("ap", "miou")} for block, total in totals.items()}
-
-
-def run_probes(order: ProbeOrder, make_progress: MakeProgress) -> dict[str, Any]:
-    """Probe what is asked for and not done yet; ``OUTPUT/probe.json`` is written anew after each timestep.
-
-    Returns:
-        What ``probe.json`` holds: ``identity``, ``scores`` {diffusion model: {timestep: {block: {ap, miou}}}}, and under ``gate`` the verdict.
-
-    Raises:
-        BenchError: as `Prober`, or OUTPUT holds probes of another recipe, weights or data.
-    """
-    prober = Prober(order)
-    path = order.output / "probe.json"
-    content = _begun(path, json.loads(json.dumps(prober.identity)))
-    for timestep in order.timesteps:
-        known = [content["scores"].get(ldm, {}).get(str(timestep), {}) for ldm in order.ldms]
-        if all(block in its for its in known for block in prober.blocks):
-            continue
-        for ldm, scores in prober.probe(timestep, make_progress(f"probes at timestep {timestep}", prober.work())).items():
-            content["scores"].setdefault(ldm, {}).setdefault(str(timestep), {}).update(scores)
-        write_json(path, content)
-    if order.gate:
-        content["gate"] = verdict(content["scores"], prober.blocks, order.timesteps)
-        write_json(path, content)
-    return content
-
-
-def verdict(scores: Mapping[str, Any], blocks: Sequence[str], timesteps: Sequence[int]) -> dict[str, Any]:
-    """The gate: AP of the trained diffusion model's probes less the random one's, in points, averaged over blocks and timesteps, against `MARGIN`.
-
-    The best block's difference is told beside it and decides nothing.
-    """
-    rows = []
-    for timestep in timesteps:
-        trained, random = ([100 * scores[ldm][str(timestep)][block]["ap"] for block in blocks] for ldm in ("trained", "random"))
-        best = max(range(len(blocks)), key=trained.__getitem__)
-        rows.append(
-            {
-                "timestep": timestep,
-                "trained": math.fsum(trained) / len(blocks),
-                "random": math.fsum(random) / len(blocks),
-                "difference": math.fsum(a - b for a, b in zip(trained, random, strict=True)) / len(blocks),
-                "best_block": blocks[best],
-                "best_difference": max(trained) - max(random),
-            }
-        )
-    difference = math.fsum(row["difference"] for row in rows) / len(rows)
-    passed = difference >= MARGIN
-    return {
-        "blocks": list(blocks),
-        "margin": MARGIN,
-        "timesteps": rows,
-        "difference": difference,
-        "passed": passed,
-        "verdict": "gate passed" if passed else "the claim about LDM features is void",
-    }
-
-
-def _begun(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    if not path.is_file():
-        return {"identity": identity, "scores": {}}
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        differs = differences(identity, content["identity"])
-        content["scores"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: {error}.", "Remove it to begin anew.") from error
-    if differs:
-        raise RunError(f"{path} holds other probes: {'; '.join(differs)}.", "Give another --output, or remove that file to begin anew.")
-    return content
 
 
 def _unet(weights: Sequence[Path]) -> tuple[Part, Mapping[str, Any]]:

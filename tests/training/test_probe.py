@@ -13,7 +13,8 @@ from ldznet_bench.errors import BenchError
 from ldznet_bench.models.sd import SD_V1_UNET, block_names
 from ldznet_bench.share import shared
 from ldznet_bench.training import probe
-from ldznet_bench.training.probe import ProbeOrder, Prober, ProbeRecipe, run_probes, verdict
+from ldznet_bench.training.gate import run_probes, verdict
+from ldznet_bench.training.probe import ProbeOrder, Prober, ProbeRecipe
 from ldznet_bench.training.probe_decoder import ProbeDecoder
 
 MID, UP = "mid_block.attentions.0", "up_blocks.2.resnets.1"
