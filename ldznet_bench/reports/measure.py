@@ -107,10 +107,11 @@ def _measure_run(entry: Entry, columns: Sequence[Column], options: Options) -> l
 
 
 def _draw(entry: Entry, column: Column, samples: Samples) -> list[_Draw]:
-    if entry.values[column].score is None:
+    score = entry.values[column].score
+    if score is None:
         return []
     (cluster,), n_clusters = number_clusters(samples.image_id)
-    made = estimator(column.metric, samples.counts, cluster, n_clusters, get_protocol(entry.run.protocol))
+    made = estimator(column.metric, samples.counts, cluster, n_clusters, get_protocol(entry.run.protocol), score)
     if made is None:
         return []
     return [_Draw(entry, column, made, "\n".join(samples.sample_id.tolist()).encode(), n_clusters)]
@@ -126,7 +127,7 @@ def _add_intervals(draws: Sequence[_Draw], options: Options) -> None:
     values: dict[int, Float64Array] = {}
     for members in same_images.values():
         for item, drawn in zip(members, bootstrap([item.estimator for item in members], options.resamples, options.seed), strict=True):
-            values[id(item)] = _moved(item, drawn)
+            values[id(item)] = drawn
     for column, members in by_column.items():
         rows: dict[str, list[_Draw]] = {}
         for item in members:
@@ -153,12 +154,6 @@ def _over_seeds(items: Sequence[_Draw], values: Mapping[int, Float64Array], opti
 
 def _n_weights(items: Sequence[_Draw]) -> int:
     return len({weights_of(item.entry.run) for item in items})
-
-
-def _moved(item: _Draw, drawn: Float64Array) -> Float64Array:
-    """Centred on the exact score: a coarse AP only lends its spread."""
-    score = item.entry.values[item.column].score
-    return drawn if score is None else drawn + (score - item.estimator.point())
 
 
 def _add_ties(column: Column, rows: Mapping[str, Sequence[_Draw]], combined: Mapping[str, Float64Array], options: Options) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ldznet_bench.metrics.counts import counts_from_histograms
 from ldznet_bench.metrics.scores import sample_iou
@@ -52,13 +51,16 @@ class Calibration:
 
 
 def grid_of(samples: Samples, protocol: Protocol) -> Float64Array:
-    """The thresholds that the samples' histograms are at: the protocol's, or every 16th where they were read coarsely."""
-    thresholds = protocol.thresholds
-    bins = histograms_of(samples.counts)[0].shape[1]
-    if thresholds is None:
+    """The thresholds that the samples' histograms are at: the protocol's, or those between groups where bins were read in groups."""
+    values = _thresholds(protocol)
+    return values if samples.groups is None else values[samples.groups.starts[1:] - 1]
+
+
+def _thresholds(protocol: Protocol) -> Float64Array:
+    if protocol.thresholds is None:
         raise ValueError(f"{protocol.full_name} has no thresholds")
-    values: npt.NDArray[np.float64] = thresholds.astype(np.float64)
-    return values if bins == values.size + 1 else values[15::16][: bins - 1]
+    values: Float64Array = protocol.thresholds.astype(np.float64)
+    return values
 
 
 def curves(samples: Samples, protocol: Protocol) -> Curves:
@@ -80,10 +82,12 @@ def curves(samples: Samples, protocol: Protocol) -> Curves:
 
 def calibration(samples: Samples, protocol: Protocol) -> Calibration:
     """ECE, Brier score and reliability of the pixel scores, from the histograms."""
-    edges = np.concatenate([[0.0], grid_of(samples, protocol), [1.0]])
+    edges = np.concatenate([[0.0], _thresholds(protocol), [1.0]])
     middle = (edges[:-1] + edges[1:]) / 2
-    hist_fg, hist_bg = histograms_of(samples.counts)
-    fg, bg = hist_fg.sum(axis=0, dtype=np.int64).astype(float), hist_bg.sum(axis=0, dtype=np.int64).astype(float)
+    pooled = samples.pooled()
+    if pooled is None:
+        raise ValueError("calibration needs samples with histograms")
+    fg, bg = (kind.astype(float) for kind in pooled)
     pixels = fg + bg
     brier = float((fg * (1 - middle) ** 2 + bg * middle**2).sum() / pixels.sum())
     which = np.minimum((middle * _RELIABILITY_BINS).astype(int), _RELIABILITY_BINS - 1)

@@ -36,7 +36,7 @@ class Estimator:
         return float(self.value(self.sums.sum(axis=0, keepdims=True))[0])
 
 
-def estimator(metric: str, counts: Columns, cluster: IntArray, n_clusters: int, protocol: Protocol) -> Estimator | None:
+def estimator(metric: str, counts: Columns, cluster: IntArray, n_clusters: int, protocol: Protocol, exact: float | None = None) -> Estimator | None:
     """The estimator of a metric.
 
     Args:
@@ -45,6 +45,8 @@ def estimator(metric: str, counts: Columns, cluster: IntArray, n_clusters: int, 
         cluster: (n,) position of each sample's cluster.
         n_clusters: how many there are; some may hold none of the samples.
         protocol: the rules.
+        exact: the score over all samples, where it is known better than from `counts` (whose bins may be in groups): every value is moved by
+            what the difference is, so that draws lie around it.
 
     Returns:
         None where the metric needs histograms and the records have none (binary maps).
@@ -58,7 +60,11 @@ def estimator(metric: str, counts: Columns, cluster: IntArray, n_clusters: int, 
     if metric in NEEDS_HISTOGRAMS and counts.hist_fg is None:
         return None
     columns, value = make(counts, protocol, metric)
-    return Estimator(add_up(columns, cluster, n_clusters), value)
+    made = Estimator(add_up(columns, cluster, n_clusters), value)
+    if exact is None:
+        return made
+    off = exact - made.point()
+    return Estimator(made.sums, lambda sums: value(sums) + off)
 
 
 def add_up(columns: npt.NDArray[np.generic], cluster: IntArray, n_clusters: int) -> Float64Array:
@@ -67,7 +73,7 @@ def add_up(columns: npt.NDArray[np.generic], cluster: IntArray, n_clusters: int)
     if len(cluster):
         order = np.argsort(cluster, kind="stable")
         present, starts = np.unique(cluster[order], return_index=True)
-        sums[present] = np.add.reduceat(columns[order].astype(np.float64, copy=False), starts, axis=0)
+        sums[present] = np.add.reduceat(columns[order], starts, axis=0, dtype=np.float64)
     return sums
 
 
@@ -131,10 +137,13 @@ def _best_overall(counts: Columns, protocol: Protocol, metric: str) -> tuple[Flo
 
 
 def _average_precision(counts: Columns, protocol: Protocol, metric: str) -> tuple[Float64Array, Value]:
-    columns = np.column_stack(histograms_of(counts))
+    fg, bg = histograms_of(counts)
     if protocol.grid is not None and protocol.grid.kind == "linear":
-        return columns.astype(np.float64), lambda sums: _simpson(sums, protocol.smoothing)
-    return columns.astype(np.float64), _steps
+        return np.column_stack([fg, bg]), lambda sums: _simpson(sums, protocol.smoothing)
+    # A bin without any true pixel adds no term: its pixels count from the next lower bin on, whichever samples are drawn.
+    used = np.flatnonzero(fg.any(axis=0))
+    starts = used if used.size else np.zeros(1, dtype=np.intp)
+    return np.column_stack([np.add.reduceat(kind, starts, axis=1, dtype=kind.dtype) for kind in (fg, bg)]), _steps
 
 
 def _simpson(sums: Float64Array, smoothing: int) -> Float64Array:

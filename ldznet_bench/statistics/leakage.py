@@ -13,7 +13,7 @@ from ldznet_bench.statistics.bootstrap import DEFAULT_RESAMPLES, bootstrap, numb
 from ldznet_bench.statistics.estimators import Estimator, Float64Array, add_up, estimator
 from ldznet_bench.statistics.intervals import Interval, interval, p_value
 from ldznet_bench.statistics.paired import common_ids, restrict
-from ldznet_bench.statistics.samples import Samples
+from ldznet_bench.statistics.samples import Samples, exact_ap
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -121,7 +121,8 @@ def measure_leakage(
 
 def _on(samples: Samples, mask: BoolArray, cluster: npt.NDArray[np.intp], n_clusters: int, metric: str, protocol: Protocol) -> Estimator:
     """The metric of some samples, over all images: those without such samples add nothing to a draw."""
-    made = estimator(metric, samples.counts.take(np.flatnonzero(mask)), cluster[mask], n_clusters, protocol)
+    part = samples.take(mask)
+    made = estimator(metric, part.counts, cluster[mask], n_clusters, protocol, exact_ap(part) if metric == "ap" else None)
     if made is None:
         raise BenchError(f"{metric} is not defined for binary maps.", "Choose another metric.")
     if not mask.any():

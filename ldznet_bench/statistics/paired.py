@@ -16,7 +16,7 @@ from ldznet_bench.protocols import Protocol
 from ldznet_bench.statistics.bootstrap import DEFAULT_RESAMPLES, bootstrap, number_clusters, over_seeds
 from ldznet_bench.statistics.estimators import Estimator, Float64Array, estimator
 from ldznet_bench.statistics.intervals import Interval, holm, interval, p_value
-from ldznet_bench.statistics.samples import Samples
+from ldznet_bench.statistics.samples import Samples, exact_ap
 
 ENOUGH_SEEDS = 6  # below that the spread between training seeds says next to nothing
 
@@ -150,7 +150,7 @@ def restrict(samples: Samples, ids: npt.NDArray[np.str_]) -> Samples:
 
 
 def _estimator(metric: str, samples: Samples, cluster: npt.NDArray[np.intp], n_clusters: int, protocol: Protocol) -> Estimator:
-    made = estimator(metric, samples.counts, cluster, n_clusters, protocol)
+    made = estimator(metric, samples.counts, cluster, n_clusters, protocol, exact_ap(samples) if metric == "ap" else None)
     if made is None:
         raise BenchError(
             f"{metric} is not defined for one of the runs: its maps are binary or its records hold no threshold counts.", "Choose another metric."

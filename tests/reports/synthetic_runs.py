@@ -42,12 +42,12 @@ def write_run(
     coco_ids: bool = False,
     weights: str | None = None,
     threshold: float | None = None,
+    top: float = 1.0,
 ) -> Path:
-    """Write one finished run; equal `data_seed` and sizes give the same samples, `skill` moves every score."""
+    """Write one finished run; equal `data_seed` and sizes give the same samples, `skill` moves every score, all of which are below `top`."""
     rules = get_protocol(protocol)
-    table = make_table(
-        rules, n_images, per_image, skill=skill, data_seed=data_seed, model_seed=model_seed, run_seed=run_seed, binary=binary, coco_ids=coco_ids
-    )
+    seeds = {"data_seed": data_seed, "model_seed": model_seed, "run_seed": run_seed}
+    table = make_table(rules, n_images, per_image, skill=skill, binary=binary, coco_ids=coco_ids, top=top, **seeds)
     for name, values in (overrides or {}).items():
         table = table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), pa.array(values, SCHEMA.field(name).type))
     table = table.slice(drop)
@@ -95,7 +95,17 @@ def write_run(
 
 
 def make_table(
-    rules: Protocol, n_images: int, per_image: int, *, skill: float, data_seed: int, model_seed: int, run_seed: int, binary: bool, coco_ids: bool
+    rules: Protocol,
+    n_images: int,
+    per_image: int,
+    *,
+    skill: float,
+    data_seed: int,
+    model_seed: int,
+    run_seed: int,
+    binary: bool,
+    coco_ids: bool,
+    top: float = 1.0,
 ) -> pa.Table:
     """Records of n_images x (1 to 2 per_image - 1) samples."""
     data, draw = np.random.default_rng(data_seed), np.random.default_rng([model_seed, 7])
@@ -106,7 +116,7 @@ def make_table(
     n_instances = data.integers(1, 7, n)
     ease = data.normal(0, 1, n_images)[image] + data.normal(0, 1, n)
     logits = skill + ease + draw.normal(0, 0.8, n)
-    hist_fg, hist_bg, inter, pred = _counts(rules, gt, side * side - gt, logits, binary)
+    hist_fg, hist_bg, inter, pred = _counts(rules, gt, side * side - gt, logits, binary, top)
     areas = [_split(int(area), int(count)) for area, count in zip(gt, n_instances, strict=True)]
     hits = [_share_out(int(hit), parts) for hit, parts in zip(inter, areas, strict=True)]
     columns: dict[str, Any] = {
@@ -136,14 +146,16 @@ def make_table(
     return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
-def _counts(rules: Protocol, gt: np.ndarray, rest: np.ndarray, logits: np.ndarray, binary: bool) -> tuple[Any, Any, np.ndarray, np.ndarray]:
+def _counts(
+    rules: Protocol, gt: np.ndarray, rest: np.ndarray, logits: np.ndarray, binary: bool, top: float
+) -> tuple[Any, Any, np.ndarray, np.ndarray]:
     hit, spill = 1 / (1 + np.exp(-logits)), 0.3 / (1 + np.exp(logits))
     thresholds = rules.thresholds
     if thresholds is None or binary:
         inter = (gt * hit).astype(np.int64)
         return None, None, inter, inter + np.minimum(rest, (gt * spill).astype(np.int64))
     # Cumulated shares of pixels that exceed no more than b thresholds: a smooth curve through (threshold, share).
-    t = thresholds.astype(float)
+    t = np.minimum(1.0, thresholds.astype(float) / top)
     below_fg = t[None, :] ** (2.5 * hit[:, None] + 0.05)
     below_bg = 1 - (spill * gt / np.maximum(rest, 1))[:, None] * (1 - t[None, :]) ** 1.5 * 4
     hist_fg, hist_bg = (_histogram(share.clip(0, 1), total) for share, total in ((below_fg, gt), (below_bg, rest)))

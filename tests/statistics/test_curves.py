@@ -10,7 +10,7 @@ from ldznet_bench.metrics.counts import histograms
 from ldznet_bench.metrics.scores import Columns
 from ldznet_bench.protocols import get_protocol
 from ldznet_bench.statistics.curves import calibration, curves
-from ldznet_bench.statistics.samples import Samples
+from ldznet_bench.statistics.samples import Groups, Samples
 
 RULES = get_protocol("clipseg@1")
 
@@ -63,7 +63,12 @@ def test_coarse_counts_lie_on_the_fine_curve(tmp_path: Path) -> None:
     starts = np.arange(0, fg.size, 16)
     ids, zero = np.array(["a"]), np.zeros(1, np.int64)
     coarse = Samples(
-        ids, ids, Columns(zero, zero, zero, zero, np.add.reduceat(fg, starts)[None], np.add.reduceat(bg, starts)[None]), pa.table({}), zero
+        ids,
+        ids,
+        Columns(zero, zero, zero, zero, np.add.reduceat(fg, starts)[None], np.add.reduceat(bg, starts)[None]),
+        pa.table({}),
+        zero,
+        Groups(tmp_path, starts, (fg.astype(np.int64), bg.astype(np.int64)), 1),
     )
     found = curves(coarse, rules)
     index = int(np.searchsorted(found.thresholds, 0.4))
