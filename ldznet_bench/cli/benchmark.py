@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ldznet_bench.evaluation.benchmark import Effect, Measured
 
 _DEFAULT_DATASET = "minicut-photo:test"
-_ASKED = ("home", "limit", "seed", "device", "precision", "micro_batch", "fast", "channels_last", "compiled")
+_ASKED = ("home", "data_root", "limit", "seed", "device", "precision", "micro_batch", "fast", "channels_last", "compiled")
 _PAPER = "ldznet"
 
 

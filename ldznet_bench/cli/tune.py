@@ -10,7 +10,7 @@ import click
 from ldznet_bench.cli import options
 from ldznet_bench.cli.data import data_options, open_datasets
 
-_ASKED = ("home", "output", "limit", "seed", "device", "precision", "micro_batch")
+_ASKED = ("home", "data_root", "output", "limit", "seed", "device", "precision", "micro_batch")
 
 
 @click.command(context_settings={"max_content_width": 110})

@@ -9,7 +9,6 @@ Bits also depend on the number of threads (``OMP_NUM_THREADS``, recorded as prov
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPSegForImageSegmentation
 
-from ldznet_bench.errors import BenchWarning
 from ldznet_bench.models.clipseg_authors import AUTHORS, CLIP, read_authors
 from ldznet_bench.models.clipseg_folder import read_folder
 from ldznet_bench.models.clipseg_pixels import HfPixels, PaperPixels
@@ -103,13 +101,8 @@ class ClipSeg(Segmenter):
         limit = self._network.max_tokens
         ids = self._tokenizer(prompt, truncation=True, max_length=limit)["input_ids"]
         if len(ids) == limit and len(self._tokenizer(prompt, verbose=False)["input_ids"]) > limit:
-            self._note(f"phrases of more than {limit} tokens were cut to {limit}")
+            self.note(f"phrases of more than {limit} tokens were cut to {limit}")
         return torch.tensor([ids])
-
-    def _note(self, what: str) -> None:
-        self.notes[what] = self.notes.get(what, 0) + 1
-        if self.notes[what] == 1:
-            warnings.warn(f"{self.name}: {what}; this is said once.", BenchWarning, stacklevel=2)
 
 
 class ClipSegNetwork(nn.Module):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -16,7 +15,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ldznet_bench.errors import BenchWarning, unknown_name
+from ldznet_bench.errors import unknown_name
 from ldznet_bench.models.devices import inference, pick_dtype
 from ldznet_bench.models.diffusion_pixels import demo_pixels, square_pixels
 from ldznet_bench.models.sd import VAE, FeatureTaps, SDConfig, TextEncoder, add_noise, encode_moments, noise_schedule, scaled_latents, text_hidden
@@ -361,13 +360,8 @@ class DiffusionSegmenter(Segmenter):
     def _tokens(self, prompt: str) -> list[int]:
         ids, cut = self._diffusion.tokens(prompt)
         if cut:
-            self._note(f"prompts of more than {self._diffusion.max_tokens} tokens were cut to {self._diffusion.max_tokens}")
+            self.note(f"prompts of more than {self._diffusion.max_tokens} tokens were cut to {self._diffusion.max_tokens}")
         return ids
-
-    def _note(self, what: str) -> None:
-        self.notes[what] = self.notes.get(what, 0) + 1
-        if self.notes[what] == 1:
-            warnings.warn(f"{self.name}: {what}; this is said once.", BenchWarning, stacklevel=2)
 
     def decode(self, pairs: Sequence[Pair]) -> list[Tensor]:
         """One (h, w) map per pair. Images of one size share a pass; each pass has exactly `micro_batch` pairs, the last ones padding."""

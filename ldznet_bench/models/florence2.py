@@ -23,10 +23,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from ldznet_bench.errors import DataError
 from ldznet_bench.masks.geometry import Polygon
 from ldznet_bench.masks.rasterise import rasterise
-from ldznet_bench.models.devices import inference, pick_device, pick_dtype
-from ldznet_bench.models.pretrained import Notes, check_kind, find_files, load_network, load_pixels, load_tokenizer
+from ldznet_bench.models.devices import inference, pick_dtype
+from ldznet_bench.models.pretrained import Notes, load_pixels, open_part
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
-from ldznet_bench.models.weights import hash_files
 
 if TYPE_CHECKING:
     from ldznet_bench.models.load import LoadRequest
@@ -209,19 +208,6 @@ def load(request: LoadRequest) -> Florence2:
         WeightsError: the folder lacks a file, or holds weights that are damaged or of another network.
         BenchError: unknown device or precision.
     """
-    device = pick_device(request.device)
-    pick_dtype(request.precision)
-    folder = request.weights["florence2"]
-    files = find_files(folder, tokenizer=True)
-    check_kind(folder, ("florence2",))
-    network = load_network(Florence2ForConditionalGeneration, folder, precision=request.precision, device=device)
-    return Florence2(
-        str(request.name),
-        network,
-        load_tokenizer(folder, network.config.text_config.vocab_size),
-        load_pixels(CLIPImageProcessorPil, folder),
-        weights=hash_files(files, request.home / "hashes.json"),
-        device=device,
-        precision=request.precision,
-        micro_batch=request.micro_batch,
-    )
+    opened = open_part(request, "florence2", Florence2ForConditionalGeneration, ("florence2",))
+    pixels = load_pixels(CLIPImageProcessorPil, opened.folder)
+    return Florence2(str(request.name), opened.network, opened.tokenizer, pixels, **opened.options)

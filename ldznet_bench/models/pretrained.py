@@ -11,8 +11,9 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -21,8 +22,11 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as _untyped_logging
 
 from ldznet_bench.errors import BenchWarning, WeightsError
-from ldznet_bench.models.devices import pick_dtype
-from ldznet_bench.models.weights import listed
+from ldznet_bench.models.devices import pick_device, pick_dtype
+from ldznet_bench.models.weights import hash_files, listed
+
+if TYPE_CHECKING:
+    from ldznet_bench.models.load import LoadRequest
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -32,6 +36,48 @@ transformers_logging: Any = _untyped_logging
 # What decides the output beside these, where it is there.
 _MORE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json")
 _REMEDY = "Give a folder that save_pretrained wrote for the model and for its processor, with safetensors."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A network of one folder, with what its segmenter is made from.
+
+    Attributes:
+        folder: as the user gave it.
+        network: of transformers, on its device.
+        tokenizer: of the folder.
+        options: ``weights`` (sha256 over the files), ``device``, ``precision`` and ``micro_batch``.
+    """
+
+    folder: Path
+    network: Any
+    tokenizer: Any
+    options: dict[str, Any]
+
+
+def open_part(request: LoadRequest, part: str, network: Any, kinds: Iterable[str]) -> Opened:  # noqa: ANN401 - transformers is untyped
+    """The only part of a model: a folder with a network that reads images and text.
+
+    Args:
+        request: what the factory was given.
+        part: its key in the request's weights.
+        network: transformers' class.
+        kinds: the values of ``model_type`` that may be there.
+
+    Raises:
+        WeightsError: the folder lacks a file, or holds weights that are damaged or of another network.
+        BenchError: unknown device or precision.
+    """
+    device = pick_device(request.device)
+    pick_dtype(request.precision)
+    folder = request.weights[part]
+    files = find_files(folder, tokenizer=True)
+    check_kind(folder, kinds)
+    made = load_network(network, folder, precision=request.precision, device=device)
+    tokenizer = load_tokenizer(folder, made.config.text_config.vocab_size)
+    weights = hash_files(files, request.home / "hashes.json")
+    options = {"weights": weights, "device": device, "precision": request.precision, "micro_batch": request.micro_batch}
+    return Opened(folder, made, tokenizer, options)
 
 
 def find_files(folder: Path, *, tokenizer: bool) -> dict[str, Path]:

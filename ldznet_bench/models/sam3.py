@@ -19,10 +19,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from ldznet_bench.models.clipseg_pixels import HfPixels
-from ldznet_bench.models.devices import inference, pick_device, pick_dtype
-from ldznet_bench.models.pretrained import Notes, check_kind, find_files, load_network, load_tokenizer
+from ldznet_bench.models.devices import inference, pick_dtype
+from ldznet_bench.models.pretrained import Notes, open_part
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
-from ldznet_bench.models.weights import hash_files
 
 if TYPE_CHECKING:
     from ldznet_bench.models.load import LoadRequest
@@ -150,20 +149,6 @@ def load(request: LoadRequest) -> Sam3:
         WeightsError: the folder lacks a file, or holds weights that are damaged or of another network.
         BenchError: unknown device or precision.
     """
-    device = pick_device(request.device)
-    pick_dtype(request.precision)
-    folder = request.weights["sam3"]
-    files = find_files(folder, tokenizer=True)
-    check_kind(folder, KINDS)
-    network = load_network(Sam3Model, folder, precision=request.precision, device=device)
-    return Sam3(
-        str(request.name),
-        network,
-        load_tokenizer(folder, network.config.text_config.vocab_size),
-        HfPixels.from_folder(folder),
-        read="instances" if request.name.recipe == "instances" else "semantic",
-        weights=hash_files(files, request.home / "hashes.json"),
-        device=device,
-        precision=request.precision,
-        micro_batch=request.micro_batch,
-    )
+    opened = open_part(request, "sam3", Sam3Model, KINDS)
+    read: Read = "instances" if request.name.recipe == "instances" else "semantic"
+    return Sam3(str(request.name), opened.network, opened.tokenizer, HfPixels.from_folder(opened.folder), read=read, **opened.options)

@@ -7,6 +7,7 @@ refuses what is not a score map. Importing this module does not import torch.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import numpy as np
 import numpy.typing as npt
 
-from ldznet_bench.errors import BenchError
+from ldznet_bench.errors import BenchError, BenchWarning
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -109,6 +110,14 @@ class Segmenter(ABC):
         """Called before each run: notes are a run's own, though one segmenter may serve several."""
         if isinstance(self.notes, dict):
             self.notes.clear()
+
+    def note(self, what: str) -> None:
+        """Count in `notes` that something happened, and warn of the first time."""
+        if not isinstance(self.notes, dict):
+            self.notes = {}
+        self.notes[what] = self.notes.get(what, 0) + 1
+        if self.notes[what] == 1:
+            warnings.warn(f"{self.name}: {what}; this is said once.", BenchWarning, stacklevel=2)
 
     def pixels(self, image: ImageInput) -> Any:  # noqa: ANN401
         """What the network is fed of an image: decoded and resized, by the processor alone. None where there is nothing to prepare.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ldznet_bench.cards import card_digest, read_card
+from ldznet_bench.cards import read_card
 from ldznet_bench.errors import BenchError, unknown_name
 from ldznet_bench.share import shared
 
@@ -115,11 +115,6 @@ class TrainRecipe:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return dataclasses.asdict(self)
-
-    @property
-    def digest(self) -> str:
-        """Sha256 (hex) over its values; a training is continued only under the same one."""
-        return card_digest(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,15 @@ def test_it_runs_like_any_other_model(tmp_path: Path, capsys):
     assert "Noun prior" in capsys.readouterr().out
 
 
+def test_tune_and_benchmark_find_its_train_split_too(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = ("--dataset", "phrasecut:val", "--data-root", RELEASES, "--json")
+    assert bench("tune", "--model", "noun-prior", *where, "--write", "prior.json") == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["fitted_on"] == "phrasecut:train"
+    assert bench("benchmark", "--models", "noun-prior", *where, "--limit", "2") == 0
+    assert json.loads(capsys.readouterr().out)["models"][0]["samples"] == 2
+
+
 def test_a_dataset_without_a_train_split_is_refused(tmp_path: Path, capsys):
     folder = tmp_path / "mine"
     (folder / "images").mkdir(parents=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ldznet_bench.errors import BenchError
+from ldznet_bench.errors import BenchError, BenchWarning
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 
 
@@ -90,3 +90,13 @@ def test_an_image_is_decoded_once() -> None:
     opened = []
     image = ImageInput("i", 1, 1, 0, lambda: opened.append(1))  # type: ignore[arg-type,func-returns-value]
     assert (image.rgb, image.rgb, opened) == (None, None, [1])
+
+
+def test_a_note_is_counted_and_said_once() -> None:
+    segmenter, other = Fixed([]), Fixed([])
+    with pytest.warns(BenchWarning, match="fixed: a phrase was cut; this is said once") as said:
+        segmenter.note("a phrase was cut")
+        segmenter.note("a phrase was cut")
+    assert (len(said), dict(segmenter.notes), dict(other.notes)) == (1, {"a phrase was cut": 2}, {})
+    segmenter.begin_run()
+    assert dict(segmenter.notes) == {}

@@ -29,7 +29,7 @@ def test_a_suites_recipes_come_after_what_they_read(name):
 def test_keys_are_changed_one_by_one():
     recipe = load_recipe("mini-znet", {"steps": "7", "learning_rate": "1e-5", "crop": "[0.5, 0.9]", "model.image_size": "64", "ema": "null"})
     assert (recipe.steps, recipe.learning_rate, recipe.crop, recipe.model["image_size"], recipe.ema) == (7, 1e-5, (0.5, 0.9), 64, None)
-    assert recipe.digest != load_recipe("mini-znet").digest
+    assert recipe != load_recipe("mini-znet")
 
 
 @pytest.mark.parametrize(
