@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class BenchError(Exception):
@@ -34,6 +35,21 @@ class WeightsError(BenchError):
 
 class RunError(BenchError):
     """A run folder cannot be used: unfinished, locked, from another version, or not writable."""
+
+
+class UnfinishedError(RunError):
+    """Runs that were asked for are not finished. The command line says which of their parts are missing.
+
+    Args:
+        folders: the run folders.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = tuple(folders)
+        listed = ", ".join(map(str, self.folders[:3])) + (", …" if len(self.folders) > 3 else "")
+        what = f"{listed} is unfinished." if len(self.folders) == 1 else f"{len(self.folders)} runs answer to it, none of them finished: {listed}."
+        remedy = "Repeat the command that started it: it continues, with --shard one part of it, without --shard all that is missing."
+        super().__init__(what, remedy)
 
 
 class BenchWarning(UserWarning):

@@ -103,3 +103,20 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_sizes_of_jobs_follow_from_what_was_measured():
+    """docs/scaling.md reckons with the rates that benchmarks/README.md states."""
+    measured = (REPOSITORY / "benchmarks" / "README.md").read_text()
+    page = (REPOSITORY / "docs" / "scaling.md").read_text()
+    five, one = (float(re.search(pattern, measured)[1]) for pattern in (r"5\.4x \(([\d.]+) against", r"1\.2x \(([\d.]+) against"))
+    a, b = (float(re.search(rf"`{name}` = ([\d.]+) s", page)[1]) for name in "ab")
+    assert (a + b, a + 5 * b) == pytest.approx((1 / one, 5 / five), abs=2e-3)
+    units = {"s": 1, "min": 60, "h": 3600, "days": 86400}
+    rows = re.findall(r"^\| [^|]+ \| ([\d,]+) \| ([\d,]+) \| ([\d.]+ \w+) \| ([\d.]+ \w+) \| ([\d.]+ \w+) \|$", page, re.MULTILINE)
+    assert len(rows) == 2
+    for images, phrases, *times in rows:
+        whole = a * int(images.replace(",", "")) + b * int(phrases.replace(",", ""))
+        for cores, said in zip((1, 8, 32), times, strict=True):
+            value, unit = said.split()
+            assert float(value) * units[unit] == pytest.approx(whole / cores, rel=0.02), said

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from ldznet_bench import __version__
-from ldznet_bench.errors import BenchError, BenchWarning, unknown_name
+from ldznet_bench.errors import BenchError, BenchWarning, UnfinishedError, unknown_name
 
 # Verb -> what `--help` says of it, so that listing the verbs imports none of them. Each lives in `ldznet_bench.cli.<verb>` as `command`.
 VERBS = {
@@ -96,6 +96,10 @@ def _call(arguments: list[str] | None) -> int:
     try:
         code: Any = cli.main(arguments, standalone_mode=False)
         sys.stdout.flush()
+    except UnfinishedError as error:
+        from ldznet_bench.cli.unfinished import describe
+
+        return _say("\n".join([f"Error: {error}", *describe(error.folders)]), 2)
     except BenchError as error:
         return _say(f"Error: {error}", 2)
     except click.ClickException as error:

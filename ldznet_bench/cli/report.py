@@ -102,12 +102,11 @@ def command(output: Path, style: str, write: Path | None, layout: str | None, **
 
 
 def _tell_unfinished(paths: list[Path]) -> None:
-    from ldznet_bench.evaluation.unfinished import parts_of
+    from ldznet_bench.cli.unfinished import describe
 
     click.echo(f"{len(paths)} runs are unfinished and left out: {', '.join(str(path) for path in paths[:3])}", err=True)
-    for path in paths[:3]:
-        for part in parts_of(path):
-            click.echo(f"  {path.name}: {part}", err=True)
+    for line in describe(paths):
+        click.echo(line, err=True)
 
 
 def _table(runs: list[Run], layout: str | None, chosen: Options) -> Any:  # noqa: ANN401 - a Table; its module is not imported for --help

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldznet_bench.errors import RunError, unknown_name
+from ldznet_bench.errors import RunError, UnfinishedError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,25 @@ def find_run(root: Path, text: str) -> list[Run]:
 
     Raises:
         RunError: the folder of runs cannot be read.
+        UnfinishedError: only unfinished runs answer to it.
         BenchError: nothing answers to it; the nearest model is named.
     """
     path = Path(text)
     if (path / "run.json").is_file():
         if _read(path / "run.json").get("status") != "complete":
-            raise RunError(f"{path} is unfinished.", "Repeat the command that started it; it continues.")
+            raise UnfinishedError([path])
         return [read_run(path)]
-    runs, _ = find_runs(root)
-    found = choose(runs, models=[text]) or [run for run in runs if len(text) >= 4 and run.path.name.startswith(text)]
-    if not found:
-        raise unknown_name("run", text, {run.model for run in runs})
-    return found
+    runs, unfinished = find_runs(root)
+    found = choose(runs, models=[text]) or [run for run in runs if _identified(run.path, text)]
+    if found:
+        return found
+    if begun := [path for path in unfinished if _identified(path, text) or _named(str(_read(path / "run.json").get("model")), [text], "/+")]:
+        raise UnfinishedError(begun)
+    raise unknown_name("run", text, {run.model for run in runs})
+
+
+def _identified(path: Path, text: str) -> bool:
+    return len(text) >= 4 and path.name.startswith(text)
 
 
 def read_ids(path: Path) -> frozenset[str]:

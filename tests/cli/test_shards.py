@@ -49,6 +49,15 @@ def test_a_dead_shard_is_named_by_dry_run_run_and_report_and_running_again_finis
     report = bench("report", "--output", "runs", "--limited")
     assert report.code == 0, report.err
     assert "1 runs are unfinished" in report.err and f"part 0/2 died ({me}" in report.err and "box" in report.out
+    for asked in (
+        ("analyse", "noise"),
+        ("compare", "noise", "box"),
+        ("export", cell["path"].split("/")[-1], "--format", "coco"),
+        ("power", cell["path"]),
+    ):
+        refused = bench(*asked, "--output", "runs")
+        assert refused.code == 2, asked
+        assert "unfinished" in refused.err and f"part 0/2 died ({me}" in refused.err and "with --shard one part of it" in refused.err
     again = bench(*COMMAND)
     assert again.code == 0 and f"part 0/2 died ({me}" in again.err
     whole = bench(*(*COMMAND[:-1], "whole"))
