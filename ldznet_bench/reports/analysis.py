@@ -176,9 +176,10 @@ def _edges(run: Run, samples: Samples, dataset: Dataset) -> _Edges | None:
         geometry = dataset.find(ident)[1].geometry
         mask = masks[ident]
         truth = rasterise(geometry.parts, mask.shape[0], mask.shape[1], rules.rasteriser)
-        value = boundary_iou(truth, mask)
+        ignored = rasterise(geometry.ignore, mask.shape[0], mask.shape[1], rules.rasteriser) if geometry.ignore else None
+        value = boundary_iou(truth, mask, ignored=ignored)
         found.iou.append(float(rules.empty_iou) if value is None else value)
-        found.outline.append(wrong_at_outline_only(truth, mask))
+        found.outline.append(wrong_at_outline_only(truth, mask, ignored))
     return found
 
 

@@ -48,12 +48,13 @@ def classify(
     ]
 
 
-def wrong_at_outline_only(truth: BoolArray, prediction: BoolArray) -> bool:
+def wrong_at_outline_only(truth: BoolArray, prediction: BoolArray, ignored: BoolArray | None = None) -> bool:
     """Whether at least nine tenths of the wrong pixels lie near the outline of the truth: within a tenth of the object's side on either side of it.
 
     Args:
         truth: bool (h, w).
         prediction: of the same shape.
+        ignored: pixels that the annotation says to ignore: they are neither right nor wrong, and no outline runs along them.
 
     Returns:
         False where there is no truth, or where nothing of it is predicted.
@@ -63,22 +64,25 @@ def wrong_at_outline_only(truth: BoolArray, prediction: BoolArray) -> bool:
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"a truth of shape {truth.shape} and a prediction of shape {prediction.shape}")
+    truth, prediction = _counted(truth, ignored), _counted(prediction, ignored)
     area = int(truth.sum())
     if not (truth & prediction).any():
         return False
     width = max(1, round(BAND * math.sqrt(area)))
-    band = _edge(truth, width) | (_grown(truth, width) & ~truth)
+    band = _edge(truth, width, ignored) | (_grown(truth, width) & ~truth)
     wrong = truth ^ prediction
     return int((wrong & ~band).sum()) <= _OUTSIDE * int(wrong.sum())
 
 
-def boundary_iou(truth: BoolArray, prediction: BoolArray, dilation: float = 0.02) -> float | None:
+def boundary_iou(truth: BoolArray, prediction: BoolArray, dilation: float = 0.02, ignored: BoolArray | None = None) -> float | None:
     """IoU of the two masks' inner edges of width d (Cheng et al., Boundary IoU, CVPR 2021, equation 3).
 
     Args:
         truth: bool (h, w).
         prediction: of the same shape.
         dilation: d as a share of the canvas' diagonal, at least 1 pixel.
+        ignored: bool (h, w), pixels that the annotation says to ignore: they count in neither edge, and since what they are is unknown, a mask
+            that borders on them has no edge there. Where neither mask has any edge left, the IoU of the masks stands for that of the edges.
 
     Returns:
         None where both masks are empty.
@@ -89,14 +93,21 @@ def boundary_iou(truth: BoolArray, prediction: BoolArray, dilation: float = 0.02
     if truth.shape != prediction.shape:
         raise ValueError(f"a truth of shape {truth.shape} and a prediction of shape {prediction.shape}")
     width = max(1, round(dilation * math.hypot(*truth.shape)))
-    one, other = _edge(truth, width), _edge(prediction, width)
+    masks = _counted(truth, ignored), _counted(prediction, ignored)
+    edges = _edge(masks[0], width, ignored), _edge(masks[1], width, ignored)
+    one, other = edges if edges[0].any() or edges[1].any() else masks
     union = int((one | other).sum())
     return int((one & other).sum()) / union if union else None
 
 
-def _edge(mask: BoolArray, width: int) -> BoolArray:
-    """Pixels of the mask whose square neighbourhood of that radius leaves the mask; outside the canvas there is no mask."""
-    edge: BoolArray = mask & (_neighbours(mask, width) < (2 * width + 1) ** 2)
+def _counted(mask: BoolArray, ignored: BoolArray | None) -> BoolArray:
+    return mask if ignored is None else mask & ~ignored
+
+
+def _edge(mask: BoolArray, width: int, ignored: BoolArray | None) -> BoolArray:
+    """Pixels of the mask whose square neighbourhood of that radius leaves the mask and what is ignored; outside the canvas there is neither."""
+    kept = mask if ignored is None else mask | ignored
+    edge: BoolArray = mask & (_neighbours(kept, width) < (2 * width + 1) ** 2)
     return edge
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from picture_dataset import PictureDataset, write_pictured_run
 
 from ldznet_bench.errors import BenchError
+from ldznet_bench.masks.geometry import Geometry, polygon
 from ldznet_bench.reports.analysis import analyse, to_text
 from ldznet_bench.reports.runs import read_run
 
@@ -58,3 +60,15 @@ def test_where_the_class_of_outlines_comes_from_is_said(tmp_path: Path) -> None:
     assert by_counts.failures["boundary only"] == by_counts.n_samples  # an IoU of 0.6 looks like one
     assert by_masks.failures["boundary only"] == 0  # a quarter of the width aside is none
     assert "from counts" in to_text(by_counts) and "from counts" not in to_text(by_masks)
+
+
+def test_ignored_pixels_count_in_no_boundary(tmp_path: Path) -> None:
+    data = PictureDataset(tmp_path)
+    run = read_run(write_pictured_run(tmp_path / "runs", data, "a", 0))
+    for name, (file, sample) in data.samples.items():
+        # The truth reaches 40 pixels further down, where all is to be ignored.
+        x, y = 20 + 5 * (int(name.split("__")[1])), 30 + 3 * int(name.split("__")[1])
+        part = polygon([x, y, x + 80, y, x + 80, y + 100, x, y + 100])
+        rest = polygon([0, y + 60, 200, y + 60, 200, 200, 0, 200])
+        data.samples[name] = (file, replace(sample, geometry=Geometry(200, 200, ((part,),), (rest,))))
+    assert analyse(run, data).boundary_iou == 1.0

@@ -37,13 +37,14 @@ def test_every_class_is_explained() -> None:
     assert set(MEANING) == set(CLASSES)
 
 
-def slow_edge(mask: np.ndarray, width: int) -> np.ndarray:
+def slow_edge(mask: np.ndarray, width: int, ignored: np.ndarray | None = None) -> np.ndarray:
     edge = np.zeros_like(mask)
-    for y, x in zip(*mask.nonzero(), strict=True):
+    ignored = np.zeros_like(mask) if ignored is None else ignored
+    for y, x in zip(*(mask & ~ignored).nonzero(), strict=True):
         for dy in range(-width, width + 1):
             for dx in range(-width, width + 1):
                 inside = 0 <= y + dy < mask.shape[0] and 0 <= x + dx < mask.shape[1]
-                edge[y, x] |= not (inside and mask[y + dy, x + dx])
+                edge[y, x] |= not (inside and (mask[y + dy, x + dx] or ignored[y + dy, x + dx]))
     return edge
 
 
@@ -56,6 +57,34 @@ def test_boundary_iou_equals_the_obvious_loop(seed: int, dilation: float) -> Non
     one, other = (slow_edge(mask, width) for mask in masks)
     expected = (one & other).sum() / (one | other).sum() if (one | other).any() else None
     assert boundary_iou(*masks, dilation) == expected
+
+
+@given(seed=st.integers(0, 50), dilation=st.sampled_from([0.01, 0.1]))
+@settings(max_examples=25, deadline=None)
+def test_ignored_pixels_are_left_out_of_boundaries(seed: int, dilation: float) -> None:
+    rng = np.random.default_rng(seed)
+    truth, prediction, ignored = (np.kron(rng.random((4, 5)) > share, np.ones((4, 4), bool)) for share in (0.4, 0.4, 0.8))
+    width = max(1, round(dilation * np.hypot(16, 20)))
+    one, other = (slow_edge(mask, width, ignored) for mask in (truth, prediction))
+    if not (one | other).any():
+        one, other = truth & ~ignored, prediction & ~ignored
+    expected = (one & other).sum() / (one | other).sum() if (one | other).any() else None
+    assert boundary_iou(truth, prediction, dilation, ignored) == expected
+    either = rng.random(truth.shape) > 0.5  # whatever they hold, in the truth or in the prediction
+    filled = [np.where(ignored, either, mask) for mask in (truth, prediction)]
+    assert boundary_iou(*filled, dilation, ignored) == expected
+    assert wrong_at_outline_only(*filled, ignored) is wrong_at_outline_only(truth, prediction, ignored)
+
+
+def test_ignored_pixels_make_no_outline() -> None:
+    """A square whose lower half is to be ignored: right in its upper half is right."""
+    truth, ignored = box(10, 10, 30, 30), box(25, 0, 35, 80)
+    assert boundary_iou(truth, box(10, 10, 15, 30), ignored=ignored) == 1.0
+    assert boundary_iou(truth, box(10, 10, 50, 30), ignored=ignored) == 1.0
+    island = ~box(10, 10, 30, 30)
+    assert boundary_iou(truth, box(0, 0, 60, 80), ignored=island) == 1.0
+    assert boundary_iou(truth, box(10, 10, 15, 30) & ~truth, ignored=island) == 0.0
+    assert wrong_at_outline_only(truth, box(9, 9, 50, 32), ignored) and not wrong_at_outline_only(truth, box(9, 9, 50, 32))
 
 
 def test_identical_masks_have_identical_edges() -> None:
