@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,8 @@ IMAGES = pa.schema(
 )
 
 DATA_FILE = "data-00000-of-00001.arrow"
+
+_RESIDENT = 2  # batches; of 1,000 samples each
 
 _NO_XY: npt.NDArray[np.float64] = np.empty(0, dtype=np.float64)
 
@@ -114,6 +117,17 @@ class SampleTable:
         self.batches = table.to_batches()
         self.ends: list[int] = [0, *itertools.accumulate(batch.num_rows for batch in self.batches)]
         self.opened: dict[int, SampleBatch] = {}
+        self._file: mmap.mmap | None = None
+        self._resident: set[int] = set()
+
+    @classmethod
+    def open(cls, folder: Path, image_ids: Sequence[str]) -> Self:
+        """The samples in a folder, memory-mapped; of what was read, a few batches at most count as memory of the process."""
+        with (folder / DATA_FILE).open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        found = cls(pa.ipc.open_stream(pa.py_buffer(mapped)).read_all(), image_ids)
+        found._file = mapped
+        return found
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -126,7 +140,16 @@ class SampleTable:
         batch = self.opened.get(number)
         if batch is None:
             batch = self.opened[number] = SampleBatch(self.batches[number], self.image_ids)
+        if self._file is not None and number not in self._resident:
+            self._make_room(self._file)
+            self._resident.add(number)
         return batch, position - self.ends[number]
+
+    def _make_room(self, file: mmap.mmap) -> None:
+        """Pages that were read stay the process's, 2.2 KB a sample, until it lets go of them; they are mapped again if they are needed again."""
+        if len(self._resident) == _RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
+            file.madvise(mmap.MADV_DONTNEED)
+            self._resident.clear()
 
     def sample(self, position: int) -> Sample:
         """The sample at a position."""

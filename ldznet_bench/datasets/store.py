@@ -69,7 +69,7 @@ class PreparedDataset:
         self.partial, self.release = differences(card.expected(self.partition, self.split), self.found, self.fingerprint)
         self._oddities: dict[str, int] = meta["oddities"]
         self._images = map_table(path / "images")
-        self._samples = SampleTable(map_table(path / "samples"), self._image_columns["image_id"])
+        self._samples = SampleTable.open(path / "samples", self._image_columns["image_id"])
 
     def __repr__(self) -> str:
         return f"PreparedDataset({self.name!r}, {self.n_samples} samples on {self.n_images} images)"

@@ -217,17 +217,21 @@ class Cell:
             if self.folder.complete():
                 self.folder.drop_journals()  # ours came late
                 return True
-            ids, done = self.selection.sample_ids, self.folder.done()
-            if done - set(ids):
-                raise RunError(f"{self.folder.path} holds records of samples that are not in the cell.", "Remove that folder and run again.")
-            if set(ids) - done:
+            if not self._counted():
                 return False
-            self.folder.write_records(ids)
+            self.folder.write_records(self.selection.sample_ids)
             self.folder.write_timings()
             about = self._about()
             about["provenance"]["workers"] = [worker.to_json() for worker in self.folder.workers()]
             self.folder.end(about, self._summary())
         return True
+
+    def _counted(self) -> bool:
+        """Whether the journals hold every sample, and no other. The ids that they hold are let go of before anything is merged."""
+        ids, done = self.selection.sample_ids, self.folder.done()
+        if done.difference(ids):
+            raise RunError(f"{self.folder.path} holds records of samples that are not in the cell.", "Remove that folder and run again.")
+        return done.issuperset(ids)
 
     def _summary(self) -> dict[str, Any]:
         binary = self.segmenter.binary

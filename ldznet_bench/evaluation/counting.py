@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.evaluation.targets import Target
 from ldznet_bench.masks import rle
+from ldznet_bench.masks.spans import area, spans_of
 from ldznet_bench.metrics import counts
 from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
@@ -37,7 +38,7 @@ def make_record(
         sample: whose record it is.
         image: its image.
         target: the truth on the protocol's canvas, (H, W).
-        scores: float32 (h, w) in [0, 1] on any grid; resized to (H, W) by the protocol's rule unless it has that size.
+        scores: float32 (h, w) in [0, 1], or a bool mask, on any grid; resized to (H, W) by the protocol's rule unless it has that size.
         protocol: the rules.
         threshold: a pixel is predicted where its float32 score is > float32(threshold).
         seed: of the sample's draws.
@@ -46,12 +47,14 @@ def make_record(
         keep_mask: store the predicted mask as RLE.
         keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
     """
-    height, width = target.mask.shape
+    height, width = target.shape
     on_canvas = resize(scores, (height, width), protocol.score_resize)
     predicted, (hist_fg, hist_bg) = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
     if target.valid is not None:
         predicted = predicted & target.valid
-    overlap = counts.overlap(predicted, target.mask)
+    spans = spans_of(predicted)
+    pred_area = area(spans)
+    (gt_area, intersection), instance_areas, instance_intersections = target.shared(spans)
     return Record(
         sample_id=sample.sample_id,
         image_id=sample.image_id,
@@ -62,17 +65,17 @@ def make_record(
         category=sample.category,
         coco_id=image.coco_id,
         tags=list(sample.tags),
-        gt_area=overlap.gt_area,
-        pred_area=overlap.pred_area,
-        intersection=overlap.intersection,
-        union=overlap.union,
-        instance_areas=[int(np.count_nonzero(mask)) for mask in target.instances],
-        instance_intersections=counts.instance_intersections(predicted, target.instances),
+        gt_area=gt_area,
+        pred_area=pred_area,
+        intersection=intersection,
+        union=gt_area + pred_area - intersection,
+        instance_areas=instance_areas,
+        instance_intersections=instance_intersections,
         hist_fg=hist_fg,
         hist_bg=hist_bg,
         seed=seed,
         flags=list(flags),
-        pred_rle=rle.encode(predicted).counts.decode("ascii") if keep_mask else None,
+        pred_rle=rle.from_spans(spans, height, width).counts.decode("ascii") if keep_mask else None,
         score_map=_quantised_png(scores) if keep_map else None,
     )
 

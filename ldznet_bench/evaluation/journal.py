@@ -139,7 +139,7 @@ def frames(path: Path) -> Iterator[Frame]:
 
 def read_batch(frame: Frame) -> pa.RecordBatch:
     """The record batch of a record frame."""
-    return pa.ipc.read_record_batch(pa.py_buffer(_payload(frame)), SCHEMA)
+    return pa.ipc.read_record_batch(_payload(frame), SCHEMA)
 
 
 def record_frames(paths: Iterable[Path]) -> Iterator[Frame]:
@@ -149,7 +149,7 @@ def record_frames(paths: Iterable[Path]) -> Iterator[Frame]:
 
 def notes(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
     """The notes of several journals."""
-    return (json.loads(_payload(frame)) for path in paths for frame in frames(path) if frame.kind == _NOTE)
+    return (json.loads(_payload(frame).to_pybytes()) for path in paths for frame in frames(path) if frame.kind == _NOTE)
 
 
 def openings(path: Path) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ def openings(path: Path) -> list[dict[str, Any]]:
     try:
         for frame in frames(path):
             if frame.kind == _OPENING:
-                found.append(json.loads(_payload(frame)))
+                found.append(json.loads(_payload(frame).to_pybytes()))
             elif frame.kind == _RECORDS and not found:
                 raise RunError(f"{path} does not say what its records depend on.", "Another version wrote it: remove that file and run again.")
     except FileNotFoundError:
@@ -178,8 +178,7 @@ def is_closed(path: Path) -> bool:
     return last == _CLOSING
 
 
-def _payload(frame: Frame) -> bytes:
+def _payload(frame: Frame) -> pa.Buffer:
     with frame.path.open("rb") as file:
         file.seek(frame.offset)
-        content: bytes = pa.Codec("zstd").decompress(file.read(frame.stored), decompressed_size=frame.raw, asbytes=True)
-    return content
+        return pa.Codec("zstd").decompress(file.read(frame.stored), decompressed_size=frame.raw)

@@ -31,6 +31,9 @@ _FORMATS = "<sample_id>.png masks, <sample_id>.npy score maps, one .npz of score
 _MASK_MODES = ("1", "L", "P", "I;16", "I;16B", "I")
 
 
+Map = npt.NDArray[np.float32] | npt.NDArray[np.bool_]  # a score map, or a mask
+
+
 class Source(ABC):
     """Where predictions come from.
 
@@ -45,8 +48,8 @@ class Source(ABC):
         """Every sample id that has a prediction."""
 
     @abstractmethod
-    def read(self, sample_id: str) -> npt.NDArray[np.float32]:
-        """The map of one sample, float32 (h, w), unchecked values; (0, 0) for a mask of no instance, whose size nobody states."""
+    def read(self, sample_id: str) -> Map:
+        """The map of one sample, (h, w), unchecked values; (0, 0) for a mask of no instance, whose size nobody states."""
 
     @abstractmethod
     def digest(self) -> str:
@@ -132,17 +135,17 @@ class Predictions(Segmenter):
         """Nothing."""
         return [None] * len(prompts)
 
-    def decode(self, pairs: Sequence[Pair]) -> list[npt.NDArray[np.float32]]:
+    def decode(self, pairs: Sequence[Pair]) -> list[Map]:
         """Read the maps; refuse values outside [0, 1], NaN, and masks of a size that no rule explains."""
         return [self._map(pair) for pair in pairs]
 
-    def _map(self, pair: Pair) -> npt.NDArray[np.float32]:
+    def _map(self, pair: Pair) -> Map:
         if pair.sample_id not in self.present:
-            return np.zeros((pair.height, pair.width), np.float32)
+            return np.zeros((pair.height, pair.width), np.bool_)
         scores = self._source.read(pair.sample_id)
         if pair.sample_id in self._source.binary:
             if not scores.size:  # an answer of no instance: nothing was found
-                return np.zeros((pair.height, pair.width), np.float32)
+                return np.zeros((pair.height, pair.width), np.bool_)
             self._check_size(pair, scores.shape)
         elif scores.ndim != 2 or not scores.size or not (scores.min() >= 0 and scores.max() <= 1):
             what = f"{self._path}: the score map of sample {pair.sample_id!r} {_fault(scores)}."
@@ -194,7 +197,7 @@ class _Folder(Source):
     def ids(self) -> Iterable[str]:
         return self._files
 
-    def read(self, sample_id: str) -> npt.NDArray[np.float32]:
+    def read(self, sample_id: str) -> Map:
         file = self._files[sample_id]
         return read_png_mask(file) if sample_id in self.binary else _as_scores(_load_numpy(file), file)
 
@@ -235,7 +238,7 @@ class _RleFile(Source):
     def ids(self) -> Iterable[str]:
         return self._codes
 
-    def read(self, sample_id: str) -> npt.NDArray[np.float32]:
+    def read(self, sample_id: str) -> Map:
         try:
             masks = [rle.decode(rle.from_coco(code, error=PredictionError), PredictionError) for code in self._codes[sample_id]]
         except PredictionError as error:
@@ -243,15 +246,15 @@ class _RleFile(Source):
         sizes = {mask.shape for mask in masks}
         if len(sizes) > 1:
             raise PredictionError(f"{self._path}: sample {sample_id!r} has masks of several sizes.", "Instances of one answer share their image.")
-        union: npt.NDArray[np.float32] = np.logical_or.reduce(masks).astype(np.float32) if masks else np.zeros((0, 0), np.float32)
+        union: npt.NDArray[np.bool_] = np.logical_or.reduce(masks) if masks else np.zeros((0, 0), np.bool_)
         return union
 
     def digest(self) -> str:
         return self._sha
 
 
-def read_png_mask(path: Path) -> npt.NDArray[np.float32]:
-    """A mask image as 0 and 1: any non-zero stored value (of a palette image: any non-zero index) is foreground.
+def read_png_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """A mask image as bool (h, w): any non-zero stored value (of a palette image: any non-zero index) is foreground.
 
     Raises:
         PredictionError: unreadable, or with several channels.
@@ -260,7 +263,7 @@ def read_png_mask(path: Path) -> npt.NDArray[np.float32]:
         with Image.open(path) as image:
             if image.mode not in _MASK_MODES:
                 raise PredictionError(f"{path} has mode {image.mode}, several values per pixel.", "Save a mask with one channel (mode 1, L or P).")
-            mask: npt.NDArray[np.float32] = (np.asarray(image) != 0).astype(np.float32)
+            mask: npt.NDArray[np.bool_] = np.asarray(image) != 0
             return mask
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PredictionError(f"{path} cannot be decoded ({error}).", "Write the file again.") from error
@@ -279,7 +282,7 @@ def _as_scores(array: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _fault(scores: npt.NDArray[np.float32]) -> str:
+def _fault(scores: Map) -> str:
     if scores.ndim != 2 or not scores.size:
         return f"has shape {scores.shape}"
     if np.isnan(scores).any():

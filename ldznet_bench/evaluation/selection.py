@@ -54,6 +54,7 @@ def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, lim
     none: list[str] = []
     banned = set(protocol.excluded_images) if family == "phrasecut" else set()
     for group in groups:
+        image = (group.index, group.image.image_id)
         for sample in group.samples:
             if sample.image_id in banned or (protocol.drop_empty_boxes and _empty_boxes(sample)):
                 excluded += 1
@@ -61,7 +62,7 @@ def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, lim
             if sample.no_target and not protocol.scores_no_target:
                 none.append(sample.sample_id)
             if sample.sample_id not in skip:
-                kept.append((sample.sample_id, (group.index, group.image.image_id), (0, 0) if limit is None else _stratum(sample)))
+                kept.append((sample.sample_id, image, (0, 0) if limit is None else _stratum(sample)))
     if none:
         raise _no_rule(protocol, none)
     if limit is not None and limit < len(kept):

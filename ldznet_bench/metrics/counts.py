@@ -100,8 +100,10 @@ def binarise(scores: npt.NDArray[Any], threshold: float) -> BoolArray:
     """The predicted mask: score > threshold, strictly and in float32.
 
     NumPy 2 would compare a float32 map with a float64 threshold in float64, which calls 22 of CLIPSeg's 49 thresholds exceeded by a
-    score that equals them.
+    score that equals them. A bool map is its own mask at every threshold in [0, 1).
     """
+    if scores.dtype == np.bool_ and 0 <= threshold < 1:
+        return scores
     mask: BoolArray = scores.astype(np.float32, copy=False) > np.float32(threshold)
     return mask
 

@@ -150,6 +150,8 @@ class Segmenter(ABC):
     def predict(self, pairs: Sequence[Pair]) -> list[Any]:
         """Score maps of up to `micro_batch` pairs: float32 (h, w) in [0, 1], NumPy arrays or tensors on the model's device, never resized.
 
+        Bool arrays stay bool: masks that were read rather than computed.
+
         Raises:
             BenchError: a map is not two-dimensional, is empty, or holds NaN or values outside [0, 1]; the sample is named.
         """
@@ -169,8 +171,11 @@ class Segmenter(ABC):
         return list(maps[: len(pairs)])
 
     def _score_map(self, value: Any, pair: Pair) -> Any:  # noqa: ANN401 - an array or a tensor
-        if isinstance(value, np.ndarray):
-            scores: Any = _sigmoid(value) if self.output == "logits" else np.asarray(value, dtype=np.float32)
+        scores: Any
+        if isinstance(value, np.ndarray) and value.dtype == np.bool_ and self.output == "probabilities":
+            scores, ok = value, value.ndim == 2 and value.size > 0
+        elif isinstance(value, np.ndarray):
+            scores = _sigmoid(value) if self.output == "logits" else np.asarray(value, dtype=np.float32)
             ok = scores.ndim == 2 and scores.size > 0 and bool(scores.min() >= 0) and bool(scores.max() <= 1)
         else:
             scores = value.float().sigmoid() if self.output == "logits" else value.float()

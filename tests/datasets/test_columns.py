@@ -1,9 +1,12 @@
+import mmap
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldznet_bench.datasets.columns import SampleTable, sample_table
+from ldznet_bench.datasets.columns import DATA_FILE, SampleTable, sample_table
 from ldznet_bench.datasets.sample import Sample
 from ldznet_bench.masks.geometry import Geometry, Polygon, Rle
 
@@ -43,8 +46,6 @@ def plain(sample):
 @given(st.lists(SAMPLES, min_size=1, max_size=6), st.integers(1, 6))
 def test_samples_survive_arrow_bit_for_bit(samples, batch):
     table = sample_table([("ab".index(sample.image_id), sample) for sample in samples])
-    import pyarrow as pa
-
     split = SampleTable(pa.Table.from_batches(table.to_batches(max_chunksize=batch)), ["a", "b"])
     assert [plain(split.sample(position)) for position in range(len(split))] == [plain(sample) for sample in samples]
 
@@ -55,3 +56,19 @@ def test_positions_outside_are_refused():
     for position in (-1, 1):
         with pytest.raises(IndexError):
             table.sample(position)
+
+
+def test_a_mapped_table_lets_go_of_what_was_read_and_reads_it_again(tmp_path, monkeypatch):
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        pytest.skip("this system keeps mapped pages")
+    samples = [Sample(f"{k}", "a", "p", Geometry(9, 9, ((Polygon(np.full((3 + k, 2), k / 7)),),))) for k in range(12)]
+    table = sample_table([(0, sample) for sample in samples])
+    with pa.OSFile(str(tmp_path / DATA_FILE), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    mapped, resident = SampleTable.open(tmp_path, ["a"]), []
+    make_room = SampleTable._make_room
+    monkeypatch.setattr(SampleTable, "_make_room", lambda self, file: resident.append((make_room(self, file), len(self._resident))[1]))
+    first = mapped.sample(0)
+    assert [plain(mapped.sample(k)) for k in (*range(12), 0, 11)] == [plain(samples[k]) for k in (*range(12), 0, 11)]
+    assert plain(first) == plain(samples[0])  # a view of pages that were let go of
+    assert max(resident) == 1 and resident.count(0) == 4

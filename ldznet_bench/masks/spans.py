@@ -1,0 +1,96 @@
+"""A mask as spans: where its runs of pixels begin and end down the columns. What masks share then costs by their outlines, not by their areas.
+
+Spans are int64 (2n,), strictly ascending: the begin and the end of each run by turns, as column-major positions (``column * height + row``). COCO's
+run-length codes are the differences of these numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+Spans = npt.NDArray[np.int64]
+
+
+def spans_of(mask: Mask) -> Spans:
+    """The spans of a mask.
+
+    Args:
+        mask: bool (h, w), h and w at least 1, in any memory order.
+    """
+    if mask.ndim != 2 or mask.size == 0:
+        raise ValueError(f"expected a non-empty (h, w) mask, got shape {mask.shape}")
+    mask = np.ascontiguousarray(mask, dtype=np.bool_)
+    height, width = mask.shape
+    # Changes down the columns are found in row-major order and sorted: no transposed copy.
+    row, column = np.divmod(np.flatnonzero(mask[1:] != mask[:-1]), width)
+    across = np.flatnonzero(mask[0, 1:] != mask[-1, :-1])  # from the foot of a column to the head of the next
+    ends = np.array([0] * bool(mask[0, 0]) + [mask.size] * bool(mask[-1, -1]), dtype=np.int64)
+    spans: Spans = np.concatenate((column * height + row + 1, (across + 1) * height, ends))
+    spans.sort()
+    return spans
+
+
+def filled(toggles: Spans, height: int, width: int) -> Mask:
+    """The mask whose value changes at each of some positions, its spans say: bool (height, width), C-contiguous, writable."""
+    toggles = toggles[: np.searchsorted(toggles, height * width)]
+    # Parity is carried down the columns, eight at a time: accumulating 64-bit words costs 43 µs at 640x480, bytes 650 µs.
+    padded = np.zeros((height, -(-width // 8) * 8), dtype=np.uint8)
+    column, row = np.divmod(toggles, height)
+    padded[row, column] = 1
+    padded[0, :width] = np.searchsorted(toggles, np.arange(width) * height, side="right") & 1
+    words = padded.view(np.uint64)
+    np.bitwise_xor.accumulate(words, axis=0, out=words)
+    return np.ascontiguousarray(padded[:, :width]).view(np.bool_)
+
+
+def area(spans: Spans) -> int:
+    """How many pixels spans cover."""
+    return int(spans[1::2].sum() - spans[::2].sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpansOfMany:
+    """The spans of several masks of one size, one after the other.
+
+    Attributes:
+        spans: int64 (2n,).
+        ends: int64 (k + 1,): mask i has ``spans[ends[i]:ends[i + 1]]``.
+    """
+
+    spans: Spans
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, masks: Sequence[Mask]) -> SpansOfMany:
+        """The spans of k masks, at least one."""
+        each = [spans_of(mask) for mask in masks]
+        return cls(np.concatenate(each), np.cumsum([0, *map(len, each)]))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, number: int) -> Spans:
+        return self.spans[self.ends[number] : self.ends[number + 1]]
+
+    def shared(self, other: Spans) -> tuple[list[int], list[int]]:
+        """The pixels of each mask, and how many of them another mask of that size has too."""
+        before = np.concatenate(((0,), np.cumsum(_signed(other))))
+        passed = np.searchsorted(other, self.spans, side="right")
+        # Pixels of the other mask ahead of each position: its whole spans, and what is behind within an open one.
+        ahead = before[passed] + (passed & 1) * self.spans
+        totals = np.zeros((2, self.spans.size + 1), dtype=np.int64)
+        np.cumsum(_signed(np.stack((self.spans, ahead))), axis=1, out=totals[:, 1:])
+        areas, both = np.diff(totals[:, self.ends], axis=1).tolist()
+        return areas, both
+
+
+def _signed(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Begins below zero, ends above: what is left when they are summed is the pixels between them."""
+    signed = numbers.copy()
+    np.negative(signed[..., ::2], out=signed[..., ::2])
+    return signed

@@ -1,0 +1,60 @@
+"""Spans against the masks that they stand for."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ldznet_bench.masks.spans import SpansOfMany, area, filled, spans_of
+
+shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
+
+
+@st.composite
+def several(draw):
+    shape = draw(shapes)
+    return [draw(hnp.arrays(bool, shape)) for _ in range(draw(st.integers(2, 5)))]
+
+
+def begins_and_ends(mask):
+    """Pixel by pixel."""
+    column_major, found, before = mask.T.ravel().tolist(), [], False
+    for position, value in enumerate([*column_major, False]):
+        if value != before:
+            found.append(position)
+        before = value
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(several())
+def test_spans_their_mask_and_its_area(masks):
+    many = SpansOfMany.of(masks)
+    assert len(many) == len(masks)
+    for number, mask in enumerate(masks):
+        spans = spans_of(mask)
+        assert spans.tolist() == many[number].tolist() == begins_and_ends(mask)
+        assert area(spans) == mask.sum()
+        assert np.array_equal(filled(spans, *mask.shape), mask)
+
+
+@settings(max_examples=300, deadline=None)
+@given(several())
+def test_what_masks_share_is_counted_as_pixels_are(masks):
+    other, *rest = masks
+    areas, both = SpansOfMany.of(rest).shared(spans_of(other))
+    assert areas == [int(mask.sum()) for mask in rest]
+    assert both == [int((mask & other).sum()) for mask in rest]
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_empty_and_full_masks(value):
+    mask = np.full((3, 4), value)
+    areas, both = SpansOfMany.of([~mask, mask]).shared(spans_of(mask))
+    assert (areas, both) == ([12 * (not value), 12 * value], [0, 12 * value])
+
+
+def test_a_mask_in_any_memory_order():
+    mask = np.random.default_rng(0).random((30, 40)) < 0.3
+    assert spans_of(np.asfortranarray(mask)).tolist() == spans_of(mask).tolist()
