@@ -2,8 +2,9 @@
 
     python benchmarks/miniature.py --trainings trainings
 
-Every network gets a threshold on minicut-photo:val, then runs on every domain's test split under native@1 and (controls apart) ldznet@1, and the best
-and the paper's network also under phrases shuffled within images. What `ldznet-bench` prints of these runs is written to results/mini.
+Every network of every training seed gets a threshold on minicut-photo:val, then runs on every domain's test split under native@1. What the
+package carries runs under ldznet@1 as well, and the best and the paper's network under phrases shuffled within images. What `ldznet-bench` prints of
+these runs is written to results/mini.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ HERE = Path(__file__).parent.parent / "results" / "mini"
 DOMAINS = ("photo", "art", "gen", "refer")
 SPLITS = tuple(f"minicut-{domain}:test" for domain in DOMAINS)
 TUNED, BEST = "native@1", "ldznet@1"
+Folders = dict[str, dict[str, list[Path]]]  # run folders by model and training seed
 CONTROLLED = ("clipseg/mini", "ldznet/mini")
 
 
@@ -99,6 +101,11 @@ def _is_bundled(model: str) -> bool:
     return True
 
 
+def _is_carried(row: Row, seed: str) -> bool:
+    """Whether it is what a user gets who trains nothing."""
+    return seed in ("", "0") and row.control is None and "+" not in row.model and (not row.recipe or _is_bundled(row.model))
+
+
 def run_row(row: Row, seed: str, model: Segmenter, given: argparse.Namespace) -> list[Path]:
     """All cells of one network; returns its run folders."""
     runs, limit, threshold = given.output, given.limit, None
@@ -112,7 +119,7 @@ def run_row(row: Row, seed: str, model: Segmenter, given: argparse.Namespace) ->
     for split in SPLITS:
         options = {"output": runs, "limit": limit, "progress": Bar, "keep_masks": False}
         found.append(evaluate(model, split, TUNED, threshold_file=threshold, control=row.control, **options).path)
-        if row.control is None and "+" not in row.model:
+        if _is_carried(row, seed):
             found.append(evaluate(model, split, BEST, **options).path)
         if row.model in CONTROLLED and seed == "0" and split == SPLITS[0]:
             evaluate(model, split, TUNED, threshold_file=threshold, control="shuffled-within", **options)
@@ -128,7 +135,7 @@ def printed(*arguments: str) -> str:
     return done.stdout
 
 
-def write_tables(plan: Plan, folders: dict[str, list[Path]], given: argparse.Namespace) -> None:
+def write_tables(plan: Plan, folders: Folders, given: argparse.Namespace) -> None:
     """Reference table, slices, controls and claims, as Markdown in --to."""
     runs, loose = str(given.output), ["--limited", "--allow-mixed"] if given.limit else []
     common = ["--output", runs, "--training-seeds", *loose]
@@ -143,13 +150,15 @@ def write_tables(plan: Plan, folders: dict[str, list[Path]], given: argparse.Nam
     write_bytes(given.to / "claims.md", "\n".join(_claims(plan, folders, given)).encode())
 
 
-def _claims(plan: Plan, folders: dict[str, list[Path]], given: argparse.Namespace) -> Iterator[str]:
-    yield "# The claims, B against A, paired by image\n"
+def _claims(plan: Plan, folders: Folders, given: argparse.Namespace) -> Iterator[str]:
+    yield "# The claims, B against A, paired by image; over the training seeds that both have\n"
     for claim in plan.claims:
-        if not folders.get(claim.a) or not folders.get(claim.b):
+        a, b = (folders.get(model) for model in (claim.a, claim.b))
+        if not a or not b:
             yield f"## {claim.claim}: {claim.b} against {claim.a}\n\nnot trained, so not compared\n"
             continue
-        sides = [",".join(str(path) for path in folders[model] if TUNED in path.parts) for model in (claim.a, claim.b)]
+        both = a.keys() & b.keys() or {*a, *b}  # a row without weights has no seed
+        sides = [",".join(str(path) for seed, its in sorted(side.items()) if seed in both for path in its if TUNED in path.parts) for side in (a, b)]
         said = printed("compare", *sides, "--output", str(given.output), "--metrics", "ap", *(["--allow-mixed"] if given.limit else []))
         said = said.replace(sides[0], claim.a).replace(sides[1], claim.b)
         yield f"## {claim.claim}: {claim.b} against {claim.a}\n\n```text\n{said}```\n"
@@ -166,12 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="samples per split, to try it")
     given = parser.parse_args(arguments)
     plan = read_card(given.rows, Plan)
-    folders: dict[str, list[Path]] = {}
+    folders: Folders = {}
     for row in plan.rows:
         if given.only and row.model not in given.only.split(","):
             continue
         for seed, model in loaded(row, given.trainings):
-            folders.setdefault(row.model, []).extend(run_row(row, seed, model, given))
+            folders.setdefault(row.model, {})[seed] = run_row(row, seed, model, given)
     if not given.only:
         write_tables(plan, folders, given)
     return 0
