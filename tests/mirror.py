@@ -240,6 +240,24 @@ def drip(count: int, pause: float) -> Quirk:
     return quirk
 
 
+def hold(reached: threading.Event, released: threading.Event) -> Quirk:
+    """Send a byte, say so, and then one a second, too few to be of use, until released; then close."""
+
+    def quirk(handler: Handler, served: Served) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(served.content)))
+        handler.end_headers()
+        for value in served.content[:-1]:
+            handler.wfile.write(bytes([value]))
+            handler.wfile.flush()
+            reached.set()
+            if released.wait(1):
+                break
+        handler.cut()
+
+    return quirk
+
+
 def announce(length: int) -> Quirk:
     """Announce a wrong length, send everything, close."""
 

@@ -50,8 +50,9 @@ def fetch_all(fetcher: Fetcher, jobs: Sequence[Job], workers: int = FILE_WORKERS
 def run_threads(fetcher: Fetcher, work: Callable[[int], None], items: Sequence[int], workers: int) -> None:
     """Call `work` on every item from several threads; the first exception stops all of them and is raised."""
     with concurrent.futures.ThreadPoolExecutor(max(1, min(workers, len(items)))) as pool:
-        futures = [pool.submit(work, item) for item in items]
         try:
+            # Ctrl-C may come while work is still being handed out, and what has begun must not be waited for then.
+            futures = [pool.submit(work, item) for item in items]
             for future in concurrent.futures.as_completed(futures):
                 future.result()
         except BaseException:

@@ -126,6 +126,7 @@ class Network:
             with self._lock:
                 self._open.add(response)
             try:
+                self.check()  # what is opened while `halt` goes through the others is not among them
                 yield response
             finally:
                 with self._lock:

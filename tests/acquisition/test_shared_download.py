@@ -8,14 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acquiring import DATA, IMPATIENT, SHA, document, spec_of
 from mirror import Mirror, always, status
 
-from ldznet_bench.acquisition.batch import fetch_all
+from ldznet_bench.acquisition.batch import fetch_all, run_threads
 from ldznet_bench.acquisition.failures import OfflineError, Stopped
 from ldznet_bench.acquisition.fetch import Fetcher, Refusal
 from ldznet_bench.acquisition.home import Home
@@ -93,6 +94,40 @@ def test_an_error_of_one_file_stops_the_others(server: Mirror, fetcher_of: Make,
         fetch_all(fetcher, [fetcher.job(spec) for spec in specs])
     assert time.monotonic() - start < 15
     assert not fetcher.folder.exists()
+
+
+def test_ctrl_c_while_files_are_being_handed_out_waits_for_no_host(fetcher_of: Make) -> None:
+    fetcher = fetcher_of()
+    begun, ended = threading.Event(), []
+
+    class Items(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            yield 0
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+
+    def work(index: int) -> None:
+        begun.set()
+        ended.append(fetcher.network.stop.wait(60))  # as long as a host that says nothing
+
+    with pytest.raises(KeyboardInterrupt):
+        run_threads(fetcher, work, Items([0, 1]), 2)
+    assert ended == [True]
+
+
+def test_what_is_opened_while_the_command_ends_is_not_read(server: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, request = Network(), Network._request
+    address = server.add("/late", DATA)
+
+    def late(self: Network, *arguments: Any) -> Any:
+        answer = request(self, *arguments)
+        self.halt()
+        return answer
+
+    monkeypatch.setattr(Network, "_request", late)
+    with pytest.raises(Stopped), network.get(address):
+        pytest.fail("the answer is handed out")
+    assert not network._open
 
 
 def test_what_arrived_before_a_stop_is_not_fetched_again(server: Mirror, fetcher_of: Make) -> None:
