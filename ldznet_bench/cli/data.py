@@ -40,8 +40,10 @@ def open_datasets(names: list[str], given: dict[str, Any], *, quiet: bool) -> li
     """
     from ldznet_bench.api import load_dataset
     from ldznet_bench.cards import read_card
+    from ldznet_bench.cli.lean import arrow_without_pandas
     from ldznet_bench.datasets.card import DatasetCard
 
+    arrow_without_pandas()
     cards = {read_card(path, DatasetCard).family: path for path in given["cards"]}
     progress = None if quiet or not sys.stderr.isatty() else _Preparing()
     opened = []
