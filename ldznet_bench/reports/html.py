@@ -23,7 +23,7 @@ from ldznet_bench.reports.pictures import Dataset
 from ldznet_bench.reports.runs import Run
 from ldznet_bench.reports.slice_tables import SliceTable, slice_tables, slices_html
 from ldznet_bench.reports.text import number, spread
-from ldznet_bench.statistics.curves import calibration, curves
+from ldznet_bench.statistics.curves import Calibration, Curves, calibration, curves
 from ldznet_bench.statistics.estimators import Float64Array
 from ldznet_bench.statistics.samples import Samples, read_samples
 from ldznet_bench.statistics.slices import COLUMNS
@@ -53,6 +53,14 @@ class Section:
     models: tuple[str, ...]
     data: str
     rows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """What the histograms of a run say."""
+
+    curves: Curves
+    calibration: Calibration
 
 
 def report(
@@ -135,7 +143,9 @@ def _section(runs: Sequence[Run], dataset: Dataset | None, count: int, asked: Se
         raise BenchError(what, "Name the release that they were made from, or leave --data-root out for a report without pictures.")
     named = dict(zip(_labels(runs), runs, strict=True))
     shown = dict(list(named.items())[:_MOST_MODELS])
-    samples = {name: _samples(run) for name, run in shown.items()}
+    read = {name: _read(run) for name, run in shown.items()}
+    samples = {name: item for name, (item, _) in read.items()}
+    pixels = {name: found for name, (_, found) in read.items() if found is not None}
     gallery = show(choose_samples(samples, shown, count, asked), shown, dataset)
     more = "" if len(named) == len(shown) else f" (the first {len(shown)} of {len(named)} models)"
     rules = get_protocol(first.protocol)
@@ -143,7 +153,7 @@ def _section(runs: Sequence[Run], dataset: Dataset | None, count: int, asked: Se
     data, rows = section_data(samples, rules, gallery, judges_of(shown))
     return Section(
         title=f"{first.dataset} under {first.protocol}{more}",
-        charts=tuple(_charts(samples, shown, iou)),
+        charts=(*_charts(samples, shown, iou), *_pixel_charts(pixels, list(samples))),
         slices=tuple(slice_tables(samples, shown, iou)),
         gallery=tuple(gallery),
         models=tuple(shown),
@@ -152,13 +162,16 @@ def _section(runs: Sequence[Run], dataset: Dataset | None, count: int, asked: Se
     )
 
 
-def _samples(run: Run) -> Samples:
-    dense = get_protocol(run.protocol).grid is not None and not run.summary.get("binary")
-    return read_samples(run.path, histograms="coarse" if dense else "none", columns=COLUMNS)
+def _read(run: Run) -> tuple[Samples, _Pixels | None]:
+    """The samples, and what their histograms say; histograms themselves are let go of before the next run is read."""
+    rules = get_protocol(run.protocol)
+    dense = rules.grid is not None and not run.summary.get("binary")
+    samples = read_samples(run.path, histograms="coarse" if dense else "none", columns=COLUMNS)
+    found = None if samples.counts.hist_fg is None else _Pixels(curves(samples, rules), calibration(samples, rules))
+    return samples.without_histograms(), found
 
 
 def _charts(samples: Mapping[str, Samples], runs: Mapping[str, Run], iou: Mapping[str, Float64Array]) -> list[tuple[str, str]]:
-    rules = get_protocol(next(iter(runs.values())).protocol)
     charts = []
     for what, heading in (("size", "object size"), ("n_instances", "instances"), ("words", "words of the phrase")):
         groups: dict[str, list[float | None]] = {}
@@ -168,21 +181,24 @@ def _charts(samples: Mapping[str, Samples], runs: Mapping[str, Run], iou: Mappin
         title = f"Mean IoU by {heading}"
         charts.append((title, svg.bars(groups, list(samples), x=heading, y="mean IoU", title=title)))
     charts.append(("Histogram of IoU", svg.lines(_histograms(iou), x="IoU of a sample", y="share of samples", title="Histogram of IoU")))
-    dense = {name: curves(item, rules) for name, item in samples.items() if item.counts.hist_fg is not None}
-    if dense:
-        pr = {
-            name: [(float(r), float(p)) for r, p in zip(found.recall, found.precision, strict=True) if not np.isnan(p)]
-            for name, found in dense.items()
-        }
-        title = "Precision and recall of pixels"
-        charts.append((title, svg.lines(pr, x="recall", y="precision", title=title, names=list(samples))))
-        at = {name: list(zip(found.thresholds.tolist(), found.mean_iou.tolist(), strict=True)) for name, found in dense.items()}
-        title = "Mean IoU by threshold"
-        charts.append((title, svg.lines(at, x="threshold", y="mean IoU", title=title, names=list(samples))))
-        bins = {name: [point[:2] for point in calibration(samples[name], rules).bins] for name in dense}
-        title = "Reliability of pixel scores"
-        charts.append((title, svg.lines(bins, x="mean score of pixels", y="share that is true", title=title, names=list(samples))))
     return charts
+
+
+def _pixel_charts(found: Mapping[str, _Pixels], models: list[str]) -> list[tuple[str, str]]:
+    if not found:
+        return []
+    pr = {
+        name: [(float(r), float(p)) for r, p in zip(item.curves.recall, item.curves.precision, strict=True) if not np.isnan(p)]
+        for name, item in found.items()
+    }
+    at = {name: list(zip(item.curves.thresholds.tolist(), item.curves.mean_iou.tolist(), strict=True)) for name, item in found.items()}
+    bins = {name: [point[:2] for point in item.calibration.bins] for name, item in found.items()}
+    charts = (
+        ("Precision and recall of pixels", pr, "recall", "precision"),
+        ("Mean IoU by threshold", at, "threshold", "mean IoU"),
+        ("Reliability of pixel scores", bins, "mean score of pixels", "share that is true"),
+    )
+    return [(title, svg.lines(points, x=x, y=y, title=title, names=models)) for title, points, x, y in charts]
 
 
 def _histograms(iou: Mapping[str, Float64Array], bins: int = 10) -> dict[str, list[tuple[float, float]]]:

@@ -96,6 +96,13 @@ def test_summed_histograms_of_some_samples_are_the_grids_own(tmp_path: Path) -> 
         np.testing.assert_array_equal(expected.pooled(), found.pooled())
 
 
+def test_samples_without_histograms_are_the_same_samples(tmp_path: Path) -> None:
+    _, grouped = both(unsure(tmp_path))
+    light = grouped.without_histograms()
+    assert (light.counts.hist_fg, light.counts.hist_bg, light.pooled(), exact_ap(light)) == (None, None, None, None)
+    np.testing.assert_array_equal(light.counts.union, grouped.counts.union)
+
+
 def test_groups_are_narrow_where_true_pixels_are() -> None:
     pixels = np.zeros(6432, dtype=np.int64)
     pixels[1000:1100], pixels[3000] = 30, 5000
