@@ -185,29 +185,33 @@ from ldznet_bench.evaluation import predictions
 from ldznet_bench.cli import main
 spent, read = [0.0], predictions.read_png_mask
 def timed(path):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         return read(path)
     finally:
-        spent[0] += time.perf_counter() - start
+        spent[0] += time.process_time() - start
 predictions.read_png_mask = timed
-start = time.perf_counter()
 code = main._run(sys.argv[1:])
-print("SPENT", spent[0], time.perf_counter() - start)
+print("SPENT", spent[0], time.process_time())
 sys.exit(code)
 """
 
 
 def score(options: argparse.Namespace) -> None:
-    """`score` of PhraseCut test's number of PNG masks: the share of everything but reading the PNGs, with masks drawn and from the cache."""
+    """`score` of PhraseCut test's number of PNG masks: the share of everything but reading the PNGs, in processor time, imports included.
+
+    Cold (the set is prepared, masks are drawn), of a set that is prepared already, and with masks from the cache.
+    """
     from test_bench_score import make
 
     samples = options.samples or 14_354
     with scratch() as folder:
         release, masks = make(folder, max(2, round(samples / 5.64)), samples)
-        for kind, wanted in (("cold", "< 50 %"), ("cached masks", "< 30 %")):
+        for kind, wanted in (("cold", "< 50 %"), ("prepared", "< 50 %"), ("cached", "< 30 %")):
+            if kind == "prepared":
+                shutil.rmtree(folder / "home" / "masks")
             command = [sys.executable, "-c", PROFILE, "score", "--dataset", "phrasecut:test", "--predictions", masks, "--protocol", "phrasecut@1"]
-            command += ["--name", kind.split()[0], "--data-root", release, "--home", folder / "home", "--output", folder / "runs"]
+            command += ["--name", kind, "--data-root", release, "--home", folder / "home", "--output", folder / "runs"]
             done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
             found = re.search(r"^SPENT (\S+) (\S+)$", done.stdout, re.MULTILINE)
             if done.returncode or found is None:
@@ -216,10 +220,10 @@ def score(options: argparse.Namespace) -> None:
             if png == 0:
                 sys.exit("no PNG was seen being read")
             what = f"`score` of {samples:,} PNG masks, {kind}"
-            line(what, f"{whole:.1f} s", f"of which reading PNGs {png:.1f} s", f"all else {100 * (1 - png / whole):.0f} %", wanted)
+            line(what, f"{whole:.1f} CPU s", f"of which reading PNGs {png:.1f} s", f"all else {100 * (1 - png / whole):.0f} %", wanted)
         summaries = {json.dumps({**json.loads(path.read_bytes()), "model": "", "identity": ""}) for path in (folder / "runs").rglob("summary.json")}
         if len(summaries) != 1:
-            sys.exit("cold and cached masks gave other scores")
+            sys.exit("drawn and cached masks gave other scores")
 
 
 def overhead(options: argparse.Namespace) -> None:

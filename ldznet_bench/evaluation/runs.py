@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 
 import filelock
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -258,15 +260,23 @@ def _merged(paths: Sequence[Path], sample_ids: Sequence[str]) -> Iterator[pa.Tab
     batches: OrderedDict[Frame, pa.RecordBatch] = OrderedDict()
     for start in range(0, len(places), _ROW_GROUP):
         rows = []
-        for frame, row in map(locate, places[start : start + _ROW_GROUP].tolist()):
+        for begin, count in _runs(places[start : start + _ROW_GROUP], starts):
+            frame, row = locate(begin)
             if frame not in batches:
                 batches[frame] = read_batch(frame)
                 if len(batches) > _FRAMES_IN_MEMORY:
                     batches.popitem(last=False)
-            rows.append(batches[frame].slice(row, 1))
+            rows.append(batches[frame].slice(row, count))
         table = pa.Table.from_batches(rows, SCHEMA).combine_chunks()
         rows.clear()  # the frames are not held while the table is written
         yield table
+
+
+def _runs(places: npt.NDArray[Any], starts: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Where neighbours in order are neighbours in a frame too: the first of each run, and how many they are."""
+    breaks = np.flatnonzero((np.diff(places) != 1) | np.isin(places[1:], starts)) + 1
+    for begin, end in itertools.pairwise((0, *breaks.tolist(), len(places))):
+        yield int(places[begin]), end - begin
 
 
 def _refuse_if_different(first: tuple[Frame, int], second: tuple[Frame, int], ident: str) -> None:

@@ -202,15 +202,17 @@ def _undo_differences(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def _to_string(counts: npt.NDArray[np.int64]) -> bytes:
     """Compresses run lengths: differences, then five bits a character, as few characters as hold the sign."""
-    numbers = counts.copy()
+    numbers = counts.astype(np.int32)  # none above MAX_PIXELS, nor a difference
     numbers[3:] -= counts[1:-2]
-    magnitude = numbers ^ (numbers >> 63)
-    lengths = np.ones(numbers.size, dtype=np.int64)
+    magnitude = numbers ^ (numbers >> 31)
     longest = 1
     while int(magnitude.max()) >> (_BITS * longest - 1):
-        lengths += magnitude >= 1 << (_BITS * longest - 1)
         longest += 1
-    places = np.arange(longest)
-    characters = (numbers[:, None] >> (_BITS * places)) & 0x1F
-    characters += _FIRST_CHARACTER + _MORE * (places < lengths[:, None] - 1)
-    return characters[places < lengths[:, None]].astype(np.uint8).tobytes()
+    characters = np.empty((numbers.size, longest), dtype=np.uint8)
+    needed = np.ones((numbers.size, longest), dtype=np.bool_)
+    for place in range(longest):
+        characters[:, place] = ((numbers >> (_BITS * place)) & 0x1F) + _FIRST_CHARACTER
+        if place:
+            needed[:, place] = magnitude >= 1 << (_BITS * place - 1)
+            characters[:, place - 1] += needed[:, place] * np.uint8(_MORE)
+    return characters[needed].tobytes()
