@@ -89,6 +89,8 @@ def command(
             )
     ask = _Asked(seed, output, home_folder(home), device, data_root, quiet, smoke=smoke, tensorboard=tensorboard)
     if name in suite_names():
+        if network is not None:
+            raise BenchError(f"{name} trains several networks, not {network} alone.", f"Leave {network} out, or write --recipe {variant}-{network}.")
         return _suite(name or "", ask, edits, frozen, bundle, dry_run=dry_run, as_json=as_json)
     if bundle is not None:
         raise BenchError("--bundle goes with a suite.", "Write train --recipe mini --bundle DIR.")
@@ -171,7 +173,8 @@ def _suite(name: str, ask: _Asked, changes: dict[str, str], frozen: tuple[Path, 
         reason = "is there already" if bundle.exists() else f"would hold nothing: {name} has no weights that the package carries"
         raise BenchError(f"--bundle: {bundle} {reason}.", "Give a new folder, with --recipe mini.")
     if dry_run:
-        rows = [{"recipe": recipe.name, "steps": recipe.steps, "batch_size": recipe.batch_size} for recipe in suite_recipes(suite)]
+        recipes = [ask.order(recipe, ()).recipe for recipe in suite_recipes(suite)]
+        rows = [{"recipe": recipe.name, "steps": recipe.steps, "batch_size": recipe.batch_size} for recipe in recipes]
         _say({"suite": name, "recipes": rows}, as_json=as_json)
         return 0
     done = run_suite(suite, lambda recipe, folders: ask.order(recipe, folders or _bundled(recipe)), ask.train, frozen)

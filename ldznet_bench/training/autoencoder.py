@@ -6,16 +6,18 @@ Stable Diffusion's own was trained with a perceptual and an adversarial term too
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ldznet_bench.models.sd import SD_V1_VAE, build_vae, encode_moments
 from ldznet_bench.training.captions import Captions
-from ldznet_bench.training.draws import draw_seed, torch_generator
-from ldznet_bench.training.objective import Objective, Setting, as_part, seeded, write_parts
+from ldznet_bench.training.draws import torch_generator
+from ldznet_bench.training.objective import Objective, Setting, as_part, refuse_unknown, write_parts
 
 _MEASURED = 4  # batches of held-out images that the latents' scale is measured on
 
@@ -26,7 +28,8 @@ class Autoencoder(Objective):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._config = {**SD_V1_VAE, **setting.recipe.model}
-        self.network = seeded(draw_seed(setting.seed, "weights"), lambda: build_vae(self._config))
+        refuse_unknown(setting.recipe, setting.recipe.model, signature(AutoencoderKL.__init__).parameters)
+        self.network = self.begun(lambda: build_vae(self._config))
         self._train = Captions(setting.recipe.data, "train", setting.seed, setting.recipe.images)
         self._val = Captions(setting.recipe.data, "val", setting.seed, None)
 

@@ -24,8 +24,11 @@ from torch import Tensor
 
 from ldznet_bench.atomic import replacing, write_json
 from ldznet_bench.errors import RunError, WeightsError
+from ldznet_bench.training.recipe import DEFAULTS
 
 FORMAT = 1
+_REMOVE = "Remove the folder of that step: the training continues from an older state, or begins anew."
+_DEFAULTS = json.loads(json.dumps(DEFAULTS))
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ class Checkpoints:
         """
         path = self.folder / "recipe.json"
         if path.is_file():
-            there = json.loads(path.read_text(encoding="utf-8"))
+            there = _json(path)
+            if isinstance(recipe := there.get("recipe"), dict):
+                there["recipe"] = {**_DEFAULTS, **recipe}  # keys that are younger than the training
             differs = _differences(there, self.identity)
             if differs:
                 raise RunError(
@@ -108,29 +113,50 @@ class Checkpoints:
     def load(self, which: str = "last") -> State | None:
         """The last (or ``best``) state; None where nothing was saved yet.
 
+        Where the folder of that step is gone, because a user took a damaged one away, it is the newest that is there.
+
         Raises:
             WeightsError: its files are damaged.
         """
         folder = self._pointed(which)
         if folder is None:
             return None
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        tensors = {part: _read(folder / f"{part}.safetensors", digest) for part, digest in manifest["files"].items()}
-        best = manifest["best"]
+        if not folder.is_dir():
+            others = sorted(self.folder.glob("step-*"), key=lambda path: (len(path.name), path.name))
+            if not others:
+                return None
+            folder = others[-1]
+        path = folder / "manifest.json"
+        manifest = _json(path)
+        try:
+            step, best, files = int(manifest["step"]), manifest["best"], dict(manifest["files"])
+            tensors = {part: _read(folder / f"{part}.safetensors", files[part]) for part in ("network", *sorted({*files} - {"network"}))}
+            best = None if best is None else (float(best[0]), int(best[1]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"{path} is damaged: {error!r}.", _REMOVE) from error
         empty: dict[str, Tensor] = {}
-        return State(
-            manifest["step"],
-            tensors["network"],
-            tensors.get("average", empty),
-            tensors.get("optimiser", empty),
-            None if best is None else (float(best[0]), int(best[1])),
-        )
+        return State(step, tensors["network"], tensors.get("average", empty), tensors.get("optimiser", empty), best)
 
     def _pointed(self, pointer: str) -> Path | None:
         path = self.folder / f"{pointer}.json"
         if not path.is_file():
             return None
-        return self.folder / str(json.loads(path.read_text(encoding="utf-8"))["checkpoint"])
+        name = _json(path).get("checkpoint")
+        if not isinstance(name, str) or not name.startswith("step-") or "/" in name:
+            raise WeightsError(f"{path} is damaged: it names no step.", "Remove that file's folder to begin the training anew.")
+        return self.folder / name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object of ours, which a full disk or a hand may have damaged."""
+    remedy = _REMOVE if path.name == "manifest.json" else "Remove that file's folder to begin the training anew."
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}.", remedy) from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path} is damaged: it is no JSON object.", remedy)
+    return found
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
@@ -142,10 +168,10 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
 def _read(path: Path, digest: str) -> dict[str, Tensor]:
     try:
         if _sha256(path) != digest:
-            raise WeightsError(f"{path} is not what its manifest says.", "The disk damaged it: remove the folder of that step and continue.")
+            raise WeightsError(f"{path} is not what its manifest says.", f"The disk damaged it. {_REMOVE}")
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}.", "Remove the training's folder and begin anew.") from error
+        raise WeightsError(f"{path} cannot be read: {error}.", _REMOVE) from error
 
 
 def _sha256(path: Path) -> str:

@@ -21,9 +21,8 @@ from ldznet_bench.models.clipseg import ClipSeg, ClipSegNetwork
 from ldznet_bench.models.clipseg_pixels import HfPixels
 from ldznet_bench.models.weight_folders import read_json, tokenizer_files
 from ldznet_bench.training.contrastive import CLIP
-from ldznet_bench.training.draws import draw_seed
 from ldznet_bench.training.labelled import LabelledPairs
-from ldznet_bench.training.objective import Objective, Setting, seeded
+from ldznet_bench.training.objective import Objective, Setting, refuse_unknown
 from ldznet_bench.training.recentre import recentred_text, statistics
 from ldznet_bench.training.tokenizer import padded_ids
 from ldznet_bench.training.validation import labelled_split, scores_on_val
@@ -43,8 +42,8 @@ class ClipSegDecoder(Objective):
         recipe = setting.recipe
         self._folder, clip = _encoder(setting)
         values = {"text_config": clip.config.text_config.to_dict(), "vision_config": clip.config.vision_config.to_dict()}
-        config = CLIPSegConfig(**values, projection_dim=clip.config.projection_dim, **recipe.model)
-        self.network = seeded(draw_seed(setting.seed, "weights"), lambda: _fresh(config))
+        refuse_unknown(recipe, recipe.model, CLIPSegConfig().to_dict().keys() - {*values, "projection_dim"})
+        self.network = self.begun(lambda: _fresh(CLIPSegConfig(**values, projection_dim=clip.config.projection_dim, **recipe.model)))
         self.network.clip.load_state_dict(clip.state_dict())
         self.network.clip.requires_grad_(requires_grad=False)
         self._tokenizer: Any = CLIPTokenizer.from_pretrained(self._folder, local_files_only=True)

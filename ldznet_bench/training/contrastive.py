@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 from ldznet_bench.models.sd import SD_V1_TEXT
 from ldznet_bench.models.weight_folders import tokenizer_files
 from ldznet_bench.training.captions import Captions
-from ldznet_bench.training.draws import draw_seed
-from ldznet_bench.training.objective import Objective, Setting, as_part, seeded, write_parts
+from ldznet_bench.training.objective import Objective, Setting, as_part, refuse_unknown, write_parts
+from ldznet_bench.training.recipe import TrainRecipe
 from ldznet_bench.training.tokenizer import padded_ids, write_tokenizer
 
 CLIP = "clip"  # subfolder that holds the whole network, as save_pretrained writes it
@@ -29,18 +29,16 @@ class Contrastive(Objective):
         with tempfile.TemporaryDirectory() as folder:
             write_tokenizer(Path(folder))
             self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        sizes = _sizes(setting.recipe)
         self._text = {
             **SD_V1_TEXT,
-            **setting.recipe.model["text"],
+            **sizes["text"],
             "vocab_size": len(self._tokenizer),
             "bos_token_id": self._tokenizer.bos_token_id,
             "eos_token_id": self._tokenizer.eos_token_id,
             "pad_token_id": self._tokenizer.eos_token_id,
         }
-        config = CLIPConfig(
-            text_config=self._text, vision_config=setting.recipe.model["vision"], projection_dim=setting.recipe.model["projection_dim"]
-        )
-        self.network = seeded(draw_seed(setting.seed, "weights"), lambda: _begun(config, setting.recipe.embeddings))
+        self.network = self.begun(lambda: _begun(self._text, sizes, setting.recipe.embeddings))
         self._train = Captions(setting.recipe.data, "train", setting.seed, setting.recipe.images)
         self._val = Captions(setting.recipe.data, "val", setting.seed, None)
 
@@ -79,13 +77,21 @@ class Contrastive(Objective):
                 (folder / CLIP / Path(name).name).write_bytes(file.read_bytes())
 
 
-def _begun(config: CLIPConfig, deviation: float | None) -> Any:  # noqa: ANN401 - mypy sees a stand-in
+def _sizes(recipe: TrainRecipe) -> Mapping[str, Any]:
+    refuse_unknown(recipe, recipe.model, ("projection_dim", "text", "vision"))
+    sizes = {"projection_dim": CLIPConfig().projection_dim, "text": {}, "vision": {}, **recipe.model}
+    refuse_unknown(recipe, sizes["text"], CLIPTextConfig().to_dict(), "model.text")
+    refuse_unknown(recipe, sizes["vision"], CLIPVisionConfig().to_dict(), "model.vision")
+    return sizes
+
+
+def _begun(text: Mapping[str, Any], sizes: Mapping[str, Any], deviation: float | None) -> Any:  # noqa: ANN401 - mypy sees a stand-in
     """A CLIP whose tokens, and half as wide their places, are drawn with this standard deviation; transformers draws both with 0.02.
 
     A short training hardly widens embeddings begun at 0.02: what all words have in common then drowns them (hidden states differed by a tenth of
     their norm after 500 steps), and neither a diffusion model nor a segmentation network that reads them can tell the words apart.
     """
-    network: Any = CLIPModel(config)
+    network: Any = CLIPModel(CLIPConfig(text_config=dict(text), vision_config=sizes["vision"], projection_dim=sizes["projection_dim"]))
     if deviation is not None:
         embeddings = network.text_model.embeddings
         nn.init.normal_(embeddings.token_embedding.weight, std=deviation)

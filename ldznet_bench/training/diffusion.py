@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from ldznet_bench.models.diffusion import Diffusion
@@ -16,8 +18,8 @@ from ldznet_bench.models.diffusion_parts import load_frozen
 from ldznet_bench.models.sd import add_noise, build_unet, encode_moments, scaled_latents, text_hidden
 from ldznet_bench.models.segunet import SD_V1_UNET
 from ldznet_bench.training.captions import Captions
-from ldznet_bench.training.draws import draw_seed, numpy_generator, torch_generator
-from ldznet_bench.training.objective import Objective, Setting, as_part, seeded, write_parts
+from ldznet_bench.training.draws import numpy_generator, torch_generator
+from ldznet_bench.training.objective import Objective, Setting, as_part, refuse_unknown, write_parts
 from ldznet_bench.training.recentre import compensated_unet, recentred_text, statistics
 from ldznet_bench.training.tokenizer import padded_ids
 
@@ -34,7 +36,8 @@ class LatentDiffusion(Objective):
             setting.recipe.name, setting.bundles(), taps=(), vae=True, ldm=None, home=setting.home, device=setting.device, dtype=torch.float32
         ).diffusion
         self._config = {**SD_V1_UNET, **setting.recipe.model, "cross_attention_dim": int(self._frozen.config.text["hidden_size"])}
-        self.network = seeded(draw_seed(setting.seed, "weights"), lambda: build_unet(self._config))
+        refuse_unknown(setting.recipe, setting.recipe.model, signature(UNet2DConditionModel.__init__).parameters)
+        self.network = self.begun(lambda: build_unet(self._config))
         if setting.recipe.gradient_checkpointing:
             self.network.enable_gradient_checkpointing()
         self._train = Captions(setting.recipe.data, "train", setting.seed, setting.recipe.images)

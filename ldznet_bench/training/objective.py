@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
-from ldznet_bench.errors import WeightsError
+from ldznet_bench.errors import BenchError, WeightsError, unknown_name
 from ldznet_bench.models.sd import SDConfig
 from ldznet_bench.models.weight_folders import Bundle, Part, open_bundle, write_folder
+from ldznet_bench.training.draws import draw_seed
 from ldznet_bench.training.recipe import TrainRecipe
 
 
@@ -78,6 +80,17 @@ class Objective(nn.Module, ABC):
         """The setting's recipe."""
         return self.setting.recipe
 
+    def begun(self, build: Callable[[], Any]) -> Any:  # noqa: ANN401 - what `build` makes
+        """The network with its initial weights, a function of the training's seed.
+
+        Raises:
+            BenchError: the recipe's sizes make no network.
+        """
+        try:
+            return seeded(draw_seed(self.setting.seed, "weights"), build)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, StrictDataclassError) as error:
+            raise BenchError(f"the sizes under model of {self.recipe.name} make no network: {error}.", "Change them back.") from error
+
     @abstractmethod
     def draw(self, positions: Sequence[int]) -> tuple[Any, ...]:
         """The micro-batch at these places of the training; a function of the seed and the places alone."""
@@ -97,6 +110,20 @@ class Objective(nn.Module, ABC):
     def fingerprint(self) -> str:
         """What names the training data."""
         return self.recipe.data
+
+
+def refuse_unknown(recipe: TrainRecipe, given: Mapping[str, Any], known: Iterable[str], within: str = "model") -> None:
+    """Meet a misspelt size, which diffusers and transformers pass over.
+
+    Raises:
+        BenchError: a key that the network does not have; the nearest is named.
+    """
+    if not isinstance(given, Mapping):
+        raise BenchError(f"{recipe.name}: {within} is {given!r}, it must be a mapping.", f"Write {within}.KEY: VALUE.")
+    known = {key for key in known if key not in ("self", "kwargs")}
+    for key in given:
+        if key not in known:
+            raise unknown_name(f"key in {recipe.name}'s {within},", key, known)
 
 
 def seeded(seed: int, build: Any) -> Any:  # noqa: ANN401 - what `build` makes

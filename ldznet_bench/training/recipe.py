@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,14 @@ from ldznet_bench.share import shared
 Network = Literal["autoencoder", "clip", "ldm", "rgbnet", "znet", "ldznet", "clipseg"]
 NETWORKS: tuple[Network, ...] = ("autoencoder", "clip", "ldm", "rgbnet", "znet", "ldznet", "clipseg")
 SEGMENTERS: tuple[Network, ...] = ("rgbnet", "znet", "ldznet", "clipseg")
+_COUNTS = ("steps", "batch_size", "accumulate", "checkpoint_every", "held_out", "images", "validate_limit", "validate_every")
+# Keys, what their values must satisfy where they are not null, and that in words.
+_BOUNDS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (_COUNTS, lambda value: value >= 1, "at least 1"),
+    (("learning_rate", "clip_norm"), lambda value: 0 < value < math.inf, "above 0, and finite"),
+    (("warmup", "weight_decay", "kl_weight", "embeddings"), lambda value: 0 <= value < math.inf, "0 or more, and finite"),
+    (("ema",), lambda value: 0 <= value < 1, "in [0, 1)"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +111,27 @@ class TrainRecipe:
     model: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "accumulate", "checkpoint_every", "held_out"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} is {getattr(self, key)}, it must be at least 1")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, it must be above 0")
+        for keys, fits, wanted in _BOUNDS:
+            for key in keys:
+                value = getattr(self, key)
+                if value is not None and not fits(value):
+                    raise ValueError(f"{key} is {value}, it must be {wanted}")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.name):
+            raise ValueError(f"name is {self.name!r}, it names a folder: letters, digits, and . _ + - after the first")
         if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ValueError(f"crop is {list(self.crop)}, it must be two shares in (0, 1], the lower one first")
-        if len(self.betas) != 2:
-            raise ValueError(f"betas is {list(self.betas)}, it must be two numbers")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {list(self.betas)}, it must be two numbers in [0, 1)")
         if self.network in SEGMENTERS and ":" not in self.data:
             raise ValueError(f"data is {self.data!r}, {self.network} is trained on a labelled split, such as minicut-photo:train")
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return dataclasses.asdict(self)
+
+
+# What a recipe says by saying nothing.
+DEFAULTS: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(TrainRecipe) if each.default is not dataclasses.MISSING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +171,7 @@ def load_recipe(name: str, changes: dict[str, str] | None = None) -> TrainRecipe
 
     Args:
         name: of a recipe that comes with the package, or the path of a YAML file.
-        changes: key to value as YAML (``steps`` to ``200``); a key of `model` is written ``model.key``.
+        changes: key to value as YAML (``steps`` to ``200``); a key of `model` is written ``model.key``, one within it ``model.key.key``.
 
     Raises:
         BenchError: unknown recipe or key (the nearest is named), or a value that does not fit.
@@ -169,7 +186,7 @@ def load_recipe(name: str, changes: dict[str, str] | None = None) -> TrainRecipe
 
 
 def changed(recipe: TrainRecipe, changes: dict[str, str]) -> TrainRecipe:
-    """A recipe with keys changed from the command line; its name says so, since its weights are not the recipe's.
+    """A recipe with keys changed from the command line; its name stays, and the folder of a training refuses another recipe of that name.
 
     Raises:
         BenchError: unknown key, or a value of the wrong kind.
@@ -182,10 +199,19 @@ def changed(recipe: TrainRecipe, changes: dict[str, str]) -> TrainRecipe:
             raise unknown_name("recipe key", key, sorted(known))
         value = _yaml(key, text)
         if rest:
-            values["model"][rest] = value
+            _put(values["model"], key, rest, value)
         else:
             values[top] = value
     return _checked(values)
+
+
+def _put(model: dict[str, Any], key: str, path: str, value: Any) -> None:  # noqa: ANN401 - any YAML value
+    *within, last = path.split(".")
+    for name in within:
+        model = model.setdefault(name, {})
+        if not isinstance(model, dict):
+            raise BenchError(f"--set {key}: {name} has no keys of its own.", f"Write --set model.{name}=VALUE.")
+    model[last] = value
 
 
 def shortened(recipe: TrainRecipe) -> TrainRecipe:

@@ -6,22 +6,26 @@ do; features are never kept. Source: docs/training.md.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
+from ldznet_bench.errors import BenchError, unknown_name
 from ldznet_bench.models.diffusion import TIMESTEPS, Diffusion, Recipe
 from ldznet_bench.models.diffusion_parts import load_frozen
 from ldznet_bench.models.ldznet import LDZNet
-from ldznet_bench.models.sd import FeatureTaps, encode_moments, scaled_latents, text_hidden
+from ldznet_bench.models.sd import FeatureTaps, block_names, encode_moments, scaled_latents, text_hidden
 from ldznet_bench.models.segunet import SegmentationUNet, SegUNetConfig, initialise_from_ldm, rgbnet, znet
-from ldznet_bench.training.draws import draw_seed, torch_generator
+from ldznet_bench.training.draws import torch_generator
 from ldznet_bench.training.labelled import LabelledPairs
-from ldznet_bench.training.objective import Objective, Setting, as_part, seeded, write_parts
+from ldznet_bench.training.objective import Objective, Setting, as_part, refuse_unknown, write_parts
 from ldznet_bench.training.stand_in import stand_in
 from ldznet_bench.training.tokenizer import padded_ids
 from ldznet_bench.training.validation import labelled_split, scores_on_val
@@ -62,7 +66,7 @@ class Segmentation(Objective):
         recipe = setting.recipe
         self._own = self._sizes()
         self._frozen = self._load_frozen()
-        self.network = seeded(draw_seed(setting.seed, "weights"), lambda: SegmentationUNet(self._own))
+        self.network = self.begun(lambda: SegmentationUNet(self._own))
         if recipe.start == "ldm":
             _, ldm = setting.part("unet")
             initialise_from_ldm(self.network, ldm.tensors)
@@ -85,7 +89,14 @@ class Segmentation(Objective):
         _, ldm = self.setting.part("unet")
         values = dict(self.recipe.model)
         unet = {key: value for key, value in ldm.config.items() if not key.startswith("_")} | values.pop("unet", {})
+        refuse_unknown(self.recipe, values, {field.name for field in dataclasses.fields(SegUNetConfig)})
+        refuse_unknown(self.recipe, unet, {*ldm.config, *signature(UNet2DConditionModel.__init__).parameters}, "model.unet")
         config = SegUNetConfig.from_json({**values, "unet": unet})
+        if config.image_size % config.downsample:
+            raise BenchError(f"{self.recipe.name}: an image_size of {config.image_size} is no multiple of {config.downsample}.", "Give one that is.")
+        for tap in config.taps:
+            if tap not in block_names(ldm.config):
+                raise unknown_name(f"block in {self.recipe.name}'s taps,", tap, block_names(ldm.config))
         if self.recipe.network == "ldznet":
             return config
         return znet(config) if self.recipe.network == "znet" else rgbnet(config)

@@ -66,12 +66,15 @@ def make_trainer(order: Order, watcher: Watcher) -> Trainer:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
+    from ldznet_bench.models.devices import pick_device
     from ldznet_bench.training.checkpoints import Checkpoints
     from ldznet_bench.training.trainer import Trainer
 
+    pick_device(order.device)  # accelerate would train on the processor without a word
     mixed = {"fp32": "no"}.get(order.recipe.precision, order.recipe.precision)
     AcceleratorState._reset_state()  # or a second training in this process could not have another precision
     accelerator = Accelerator(cpu=order.device == "cpu", mixed_precision=mixed)
+    _refuse_uneven(order.recipe, accelerator.num_processes)
     objective = _objective(order, accelerator.device).to(accelerator.device)
     identity = {
         "recipe": order.recipe.to_json(),
@@ -82,6 +85,14 @@ def make_trainer(order: Order, watcher: Watcher) -> Trainer:
     }
     made_from = {**identity, "versions": installed_versions()}
     return Trainer(objective, Checkpoints(order.folder, identity), accelerator, watcher, made_from)
+
+
+def _refuse_uneven(recipe: TrainRecipe, processes: int) -> None:
+    if recipe.batch_size % (processes * recipe.accumulate):
+        raise BenchError(
+            f"{recipe.name}: a batch of {recipe.batch_size} does not divide among {processes} processes and {recipe.accumulate} micro-batches.",
+            f"Give --set batch_size=… a multiple of {processes * recipe.accumulate}.",
+        )
 
 
 def _objective(order: Order, device: Any) -> Objective:  # noqa: ANN401 - torch is not imported here
@@ -118,16 +129,17 @@ def estimate(order: Order) -> dict[str, Any]:
     """
     import time
 
-    import torch
+    from ldznet_bench.models.devices import pick_device
 
-    objective = _objective(order, torch.device(order.device)).to(order.device)
-    recipe = order.recipe
+    device, recipe = pick_device(order.device), order.recipe
+    _refuse_uneven(recipe, 1)
+    objective = _objective(order, device).to(device)
     trained = sum(value.numel() for value in objective.network.parameters() if value.requires_grad)
     copies = _copies(recipe)
     micro = max(1, recipe.batch_size // recipe.accumulate)
     objective.train()
     began = time.monotonic()
-    objective(*(value.to(order.device) for value in objective.draw(range(micro)))).backward()
+    objective(*(value.to(device) for value in objective.draw(range(micro)))).backward()
     seconds = (time.monotonic() - began) * recipe.accumulate
     return {
         "recipe": recipe.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from ldznet_bench.training.objective import Objective
 from ldznet_bench.training.recipe import TrainRecipe
 
 _SECONDS_BETWEEN_LOGS = 5.0
+_SCALER = "scaler of fp16."  # what its state is called among the optimiser's
 
 
 class Watcher(Protocol):
@@ -81,11 +83,11 @@ class Trainer:
         Raises:
             BenchError: the loss is no number; the last good state is kept.
         """
-        if self.checkpoints.final.is_dir():
-            return self.checkpoints.final
         if self.accelerator.is_main_process:
             self.checkpoints.begin()
         self.accelerator.wait_for_everyone()
+        if self.checkpoints.final.is_dir():
+            return self.checkpoints.final
         self._resume()
         self.average = {name: value.to(self.accelerator.device) for name, value in self.average.items()}
         self._wrapped = self.accelerator.prepare_model(self.objective)
@@ -101,6 +103,9 @@ class Trainer:
         _load(self.average, state.average)
         self.optimiser.load_state_dict(_optimiser_state(self.optimiser, self.trained, state.optimiser))
         self.step, self.best = state.step, state.best
+        scaling = {key.removeprefix(_SCALER): value.item() for key, value in state.optimiser.items() if key.startswith(_SCALER)}
+        if self.accelerator.scaler is not None and scaling:
+            self.accelerator.scaler.load_state_dict(scaling)
 
     def _loop(self) -> None:
         recipe = self.recipe
@@ -139,12 +144,23 @@ class Trainer:
             total += float(loss.detach())
         if not math.isfinite(total):
             self._stop_at_nan()
-        if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(list(self.trained.values()), recipe.clip_norm)
-        self.optimiser.step()
+        self._update()
         self.optimiser.zero_grad()
         self._follow()
         return total
+
+    def _update(self) -> None:
+        """One step of the optimiser; in fp16 gradients were scaled, and a step in which they overflowed is left out."""
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            scaler.unscale_(self.optimiser)
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(list(self.trained.values()), self.recipe.clip_norm)
+        if scaler is None:
+            self.optimiser.step()
+        else:
+            scaler.step(self.optimiser)
+            scaler.update()
 
     def _stop_at_nan(self) -> None:
         kept = self.checkpoints.load()
@@ -201,16 +217,21 @@ class Trainer:
             self.objective.train()
 
     def _moments(self) -> dict[str, Tensor]:
-        return {
+        moments = {
             f"{name}.{key}": torch.as_tensor(value)
             for name, parameter in self.trained.items()
             for key, value in self.optimiser.state.get(parameter, {}).items()
         }
+        scaler = self.accelerator.scaler
+        return moments if scaler is None else moments | {_SCALER + key: torch.tensor(value) for key, value in scaler.state_dict().items()}
 
     def _publish(self) -> Path:
         if self.accelerator.is_main_process:
+            aside = self.checkpoints.folder / ".publishing"  # some objectives write in several goes: final/ is there when all are done
+            shutil.rmtree(aside, ignore_errors=True)
             with self._published_weights():
-                self.objective.publish(self.checkpoints.final, {**self.made_from, "step": self.step})
+                self.objective.publish(aside, {**self.made_from, "step": self.step})
+            aside.rename(self.checkpoints.final)
         self.accelerator.wait_for_everyone()
         return self.checkpoints.final
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from ldznet_bench.cli import main
+from ldznet_bench.share import shared
 from ldznet_bench.training.recipe import load_suite
 from ldznet_bench.training.start import run_suite
 
@@ -24,6 +25,9 @@ FEW = [
     *("--set", "model.block_out_channels=[8, 8, 8]"),
 ]
 TINY = [*FEW, "--set", "model.norm_num_groups=4"]
+
+
+BUNDLED = ("--weights", f"sd={shared('baselines') / 'mini' / 'sd'}")
 
 
 def bench(*arguments: object) -> int:
@@ -53,6 +57,12 @@ def test_a_suite_says_what_it_would_train(capsys):
     recipes = [row["recipe"] for row in json.loads(capsys.readouterr().out)["recipes"]]
     assert recipes[:2] == ["mini-autoencoder", "mini-clip"]
     assert "mini-ldznet" in recipes
+
+
+def test_a_dry_run_of_a_suites_smoke_test_says_its_steps(capsys):
+    assert bench("train", "--recipe", "mini", "--smoke", "--dry-run", "--json") == 0
+    first = json.loads(capsys.readouterr().out)["recipes"][0]
+    assert (first["recipe"], first["steps"]) == ("mini-autoencoder-smoke", 200)
 
 
 @pytest.mark.parametrize("name", ["mini-segmenters", "mini-controls"])
@@ -91,6 +101,17 @@ def test_a_suite_that_makes_its_frozen_networks_puts_the_latest_first(tmp_path):
         (("--recipe", "mini", "--bundle", "."), "is there already"),
         (("clip", "--bundle", "there"), "--bundle goes with a suite"),
         (("autoencoder", "--set", "data=cifar"), "unknown caption stream 'cifar'"),
+        (("znet", "--recipe", "mini"), "mini trains several networks, not znet alone"),
+        (("autoencoder", "--device", "cuda"), "there is no CUDA device"),
+        (("autoencoder", "--device", "cuda", "--dry-run"), "there is no CUDA device"),
+        (("autoencoder", "--set", "accumulate=5"), "does not divide among 1 processes and 5 micro-batches"),
+        (("autoencoder", "--set", "accumulate=5", "--dry-run"), "does not divide"),
+        (("autoencoder", "--set", "model.layers_per_blok=1"), "Did you mean 'layers_per_block'"),
+        (("autoencoder", "--set", "model.norm_num_groups=7"), "make no network"),
+        (("ldm", *BUNDLED, "--set", "model.foo=1"), "unknown key in mini-ldm's model, 'foo'"),
+        (("clip", "--set", "model.vision=5"), "model.vision is 5, it must be a mapping"),
+        (("clip", "--set", "model.text.hidden_sise=64"), "Did you mean 'hidden_size'"),
+        (("clip", "--set", "model.vision.num_attention_heads=7"), "make no network"),
     ],
 )
 def test_a_users_mistake_is_a_sentence(arguments, said, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Each network's objective: gradients where they belong, frozen parts untouched, and what is published loads as a model."""
 
+import dataclasses
 import json
 
 import pytest
@@ -143,3 +144,20 @@ def test_the_text_vectors_that_clipseg_is_conditioned_on_differ_in_all_of_their_
         pooled = objective.network.clip.text_model(input_ids=ids).pooler_output
     torch.testing.assert_close(pooled.mean(0), torch.zeros(pooled.shape[1]), atol=1e-3, rtol=0)
     torch.testing.assert_close(pooled.std(0), torch.ones(pooled.shape[1]), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "said"),
+    [
+        ("mini-ldznet", {"taps": ["mid_block.attentions.9"]}, "Did you mean 'mid_block.attentions.0'"),
+        ("mini-znet", {"image_sise": 96}, "Did you mean 'image_size'"),
+        ("mini-znet", {"image_size": 50}, "no multiple of 4"),
+        ("mini-znet", {"unet": {"layers": 1}}, "unknown key in mini-znet's model.unet, 'layers'"),
+        ("mini-clipseg", {"reduce_dims": 16}, "Did you mean 'reduce_dim'"),
+        ("mini-clipseg", {"reduce_dim": "wide"}, "make no network"),
+    ],
+)
+def test_sizes_that_make_no_network_are_said(name, model, said, frozen, tmp_path):
+    recipe = tiny(name)
+    with pytest.raises(BenchError, match=said):
+        make_trainer(order(dataclasses.replace(recipe, model={**recipe.model, **model}), tmp_path, frozen), Silent())

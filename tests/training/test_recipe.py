@@ -43,11 +43,28 @@ def test_keys_are_changed_one_by_one():
         ({"data": "minicut-captions"}, "labelled split"),
         ({"start": "imagenet"}, "'imagenet'"),
         ({"steps": "["}, "not YAML"),
+        ({"betas": "[1.5, 2]"}, r"two numbers in \[0, 1\)"),
+        ({"weight_decay": "-1"}, "0 or more"),
+        ({"learning_rate": ".nan"}, "above 0"),
+        ({"clip_norm": "-1"}, "above 0"),
+        ({"images": "0"}, "at least 1"),
+        ({"validate_every": "-1"}, "at least 1"),
+        ({"validate_limit": "0"}, "at least 1"),
+        ({"warmup": "-1"}, "0 or more"),
+        ({"ema": "3"}, r"in \[0, 1\)"),
+        ({"name": "../../x"}, "names a folder"),
+        ({"model.image_size.wide": "3"}, "image_size has no keys of its own"),
     ],
 )
 def test_what_is_wrong_is_said(changes, said):
     with pytest.raises(BenchError, match=said):
         load_recipe("mini-znet", changes)
+
+
+def test_a_key_within_a_key_is_changed():
+    recipe = load_recipe("mini-clip", {"model.text.hidden_size": "64"})
+    assert recipe.model["text"] == {**load_recipe("mini-clip").model["text"], "hidden_size": 64}
+    assert load_recipe("mini-znet", {"model.unet.norm_num_groups": "4"}).model["unet"] == {"norm_num_groups": 4}
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -85,9 +85,11 @@ def test_finished_is_finished(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in its.folder.rglob("*")} == before
 
 
-def test_another_training_in_the_folder_is_refused_and_the_difference_named(tmp_path):
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_training_in_the_folder_is_refused_and_the_difference_named(finished, tmp_path):
     run(order(tiny("mini-autoencoder", learning_rate=0.001), tmp_path))
-    shutil.rmtree(tmp_path / "mini-autoencoder-seed0" / "final")
+    if not finished:
+        shutil.rmtree(tmp_path / "mini-autoencoder-seed0" / "final")
     with pytest.raises(RunError, match=r"recipe\.learning_rate is 0\.001 there, 0\.5 here"):
         run(order(tiny("mini-autoencoder", learning_rate=0.5), tmp_path))
 
@@ -133,6 +135,88 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(BenchError, match=r"optimiser\.safetensors is not what its manifest says"):
         run(its)
+
+
+@pytest.mark.parametrize("file", ["recipe.json", "last.json", "step-000002/manifest.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_damaged_json_is_named(file, text, tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    interrupted(its, 3)
+    (its.folder / file).write_text(text)
+    with pytest.raises(BenchError, match=file if (file, text) != ("recipe.json", "{}") else "holds another training"):
+        run(its)
+
+
+def test_a_damaged_step_can_be_taken_away(tmp_path):
+    """As its error says: the training goes on from an older step, or from nothing, to the same bits."""
+    whole = run(order(tiny("mini-autoencoder"), tmp_path / "whole"))
+    for gone in (["step-000003"], ["step-000002", "step-000003"]):
+        its = order(tiny("mini-autoencoder"), tmp_path / gone[0])
+        interrupted(its, 3)
+        newer = its.folder / "step-000003"
+        shutil.copytree(its.folder / "step-000002", newer)
+        (its.folder / "last.json").write_text('{"checkpoint": "step-000003"}')
+        for name in gone:
+            shutil.rmtree(its.folder / name)
+        assert same(weights(run(its)), weights(whole))
+        shutil.rmtree(tmp_path / gone[0])
+
+
+def test_a_training_older_than_a_key_of_recipes_is_still_that_training(tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    final = run(its)
+    path = its.folder / "recipe.json"
+    kept = json.loads(path.read_text())
+    del kept["recipe"]["recentre"]
+    path.write_text(json.dumps(kept))
+    assert run(its) == final
+
+
+def test_what_is_published_in_several_goes_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    its = order(tiny("mini-clip"), tmp_path)
+    trainer = make_trainer(its, Silent())
+
+    def falls(_folder):
+        raise Stop
+
+    monkeypatch.setattr(trainer.objective.network, "save_pretrained", falls)  # the second of two
+    with pytest.raises(Stop):
+        trainer.run()
+    final = run(its)
+    assert (final / "clip" / "model.safetensors").is_file()
+    assert not list(its.folder.glob(".publish*"))
+
+
+def scaled(its):
+    """A training whose gradients are scaled as in fp16, which accelerate does on a GPU alone."""
+    trainer = make_trainer(its, Silent())
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu")
+    trainer._wrapped = trainer.objective
+    return trainer
+
+
+def test_gradients_of_fp16_are_unscaled_and_an_overflow_changes_nothing(tmp_path):
+    half = scaled(order(tiny("mini-autoencoder", clip_norm=1e6), tmp_path))
+    seen = []
+    half.optimiser.register_step_pre_hook(lambda *_: seen.append(torch.stack([value.grad.norm() for value in half.trained.values()]).norm()))
+    half._one_step()
+    assert 0 < float(seen[0]) < 100  # 65,536 times that where they are not
+    before = {name: value.detach().clone() for name, value in half.trained.items()}
+    next(iter(half.trained.values())).register_hook(lambda gradient: gradient * float("inf"))
+    half._one_step()
+    assert same(before, {name: value.detach() for name, value in half.trained.items()})
+
+
+def test_the_scale_of_fp16_is_kept_too(tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    half = scaled(its)
+    half._one_step()
+    half.accelerator.scaler.update(new_scale=8.0)
+    half.step = 1
+    half._keep()
+    again = scaled(its)
+    again._resume()
+    assert again.accelerator.scaler.state_dict() == half.accelerator.scaler.state_dict()
 
 
 def test_the_moving_average_is_what_is_published_and_validated(tmp_path):
