@@ -175,6 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="samples per split, to try it")
     given = parser.parse_args(arguments)
     plan = read_card(given.rows, Plan)
+    unknown = sorted({*filter(None, given.only.split(","))} - {row.model for row in plan.rows})
+    if unknown:
+        parser.error(f"--only: {', '.join(unknown)} is no row of {given.rows}. Its rows: {', '.join(row.model for row in plan.rows)}.")
     folders: Folders = {}
     for row in plan.rows:
         if given.only and row.model not in given.only.split(","):

@@ -45,3 +45,9 @@ def test_every_row_of_the_plan_names_a_model_and_a_recipe_that_are_there():
         assert row.get("part") is None or row["part"] in card.parts
         assert row.get("recipe") is None or row["recipe"] in recipe_names()
     assert {model for claim in plan["claims"] for model in (claim["a"], claim["b"])} <= {row["model"] for row in plan["rows"]}
+
+
+def test_a_misspelt_row_is_refused(tmp_path):
+    done = command(tmp_path, "rows:\n- {model: center}\n", "--only", "centre")
+    assert done.returncode == 2
+    assert "--only: centre is no row of" in done.stderr
