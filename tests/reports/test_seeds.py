@@ -15,6 +15,7 @@ from ldznet_bench.reports.grid import Options, Table, Value
 from ldznet_bench.reports.layout import lay_out, load_layout
 from ldznet_bench.reports.render import render
 from ldznet_bench.reports.runs import Run, find_runs
+from ldznet_bench.reports.seeds import refuse_strangers
 from ldznet_bench.reports.table import make_table
 from ldznet_bench.statistics.bootstrap import draws
 from ldznet_bench.statistics.intervals import interval
@@ -43,6 +44,22 @@ def test_runs_that_differ_in_more_than_their_seed_stay_apart(tmp_path: Path) -> 
     labels = [row.label for row in make_table(runs_of(tmp_path), Options(repeats=True)).rows]
     assert len(labels) == 2 and sum("(3 seeds)" in label for label in labels) == 1
     assert f"a [{odd.name}]" in labels
+
+
+def tuned(run: Run, value: float) -> Run:
+    threshold = {"value": value, "source": "tuned-on-val", "file": f"sha of {value}"}
+    return replace(run, about={**run.about, "identity": {**run.about["identity"], "threshold": threshold}})
+
+
+def test_every_training_seed_has_a_tuned_threshold_of_its_own(tmp_path: Path) -> None:
+    train(tmp_path, 3)
+    runs = [tuned(run, 0.1 * (place + 1)) for place, run in enumerate(runs_of(tmp_path))]
+    assert [row.label for row in make_table(runs, Options(training_seeds=True)).rows] == ["mine (3 training seeds)"]
+    refuse_strangers(runs)
+    again = [*runs, tuned(runs[0], 0.9)]
+    assert len(make_table(again, Options(training_seeds=True)).rows) > 1
+    with pytest.raises(BenchError, match="differ in threshold"):
+        refuse_strangers(again)
 
 
 def test_draws_of_a_stochastic_recipe_are_repeats_and_those_of_one_stream_are_not(tmp_path: Path) -> None:
