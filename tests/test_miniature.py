@@ -48,6 +48,6 @@ def test_every_row_of_the_plan_names_a_model_and_a_recipe_that_are_there():
 
 
 def test_a_misspelt_row_is_refused(tmp_path):
-    done = command(tmp_path, "rows:\n- {model: center}\n", "--only", "centre")
+    done = command(tmp_path, "rows:\n- {model: center}\nclaims: []\n", "--only", "centre")
     assert done.returncode == 2
     assert "--only: centre is no row of" in done.stderr
