@@ -17,7 +17,7 @@ from ldznet_bench.cli import options
 @click.option("--timesteps", multiple=True, metavar="T", help="Comma-separated. [100,300,500,700; with --gate 400]")
 @click.option("--ldm", type=click.Choice(["trained", "random"]), help="Which diffusion model: as it is, or one that never learned. [trained]")
 @click.option("--gate", is_flag=True, help="Both, and whether the trained one's AP is 5 points above the random one's.")
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="Of each decoder's training.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Of each decoder's training. [300; with --gate 1500]")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Samples per step.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=4e-3, show_default=True, help="At its highest.")
 @click.option("--limit", type=click.IntRange(1), default=150, show_default=True, metavar="N", help="A stratified sample of N of the val split.")
@@ -32,6 +32,7 @@ def command(
     gate: bool,
     weights: tuple[str, ...],
     figure: Path | None,
+    steps: int | None,
     **given: Any,  # noqa: ANN401
 ) -> int:
     """Train a small decoder on each block's features of the frozen diffusion model, at each timestep, and score it on val.
@@ -60,15 +61,16 @@ def command(
     for folder in folders:
         if not folder.exists():
             raise BenchError(f"--weights: there is nothing at {folder}.", "Give a folder with a diffusion model, text encoder and autoencoder.")
-    steps = _numbers(options.names(timesteps)) or ((400,) if gate else (100, 300, 500, 700))
+    probed = _numbers(options.names(timesteps)) or ((400,) if gate else (100, 300, 500, 700))
 
-    from ldznet_bench.training.gate import run_probes
+    from ldznet_bench.training.gate import GATE_STEPS, run_probes
     from ldznet_bench.training.probe import ProbeOrder, ProbeRecipe
 
-    recipe = ProbeRecipe(given["dataset"], given["val"], given["limit"], given["steps"], given["batch_size"], given["learning_rate"], given["seed"])
+    length = steps or (GATE_STEPS if gate else ProbeRecipe.steps)
+    recipe = ProbeRecipe(given["dataset"], given["val"], given["limit"], length, given["batch_size"], given["learning_rate"], given["seed"])
     places = {key: given[key] for key in ("output", "data_root", "device")}
     which: Any = ("trained", "random") if gate else (ldm or "trained",)
-    order = ProbeOrder(recipe, which, steps, tuple(options.names(blocks)), gate, folders, home=home_folder(given["home"]), **places)
+    order = ProbeOrder(recipe, which, probed, tuple(options.names(blocks)), gate, folders, home=home_folder(given["home"]), **places)
     found = run_probes(order, make_progress(given["quiet"] or given["as_json"]))
     if figure is not None:
         draw_probes(found["scores"], figure)

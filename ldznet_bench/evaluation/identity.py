@@ -41,7 +41,7 @@ class Identity:
         model: full name of the segmenter.
         weights: sha256 of its weights (or of the predictions that are scored); None without any.
         recipe: its options that change scores.
-        threshold: value and source.
+        threshold: value and source; which file it was read from is provenance, as a threshold tuned anew may come out the same.
         seed: ``--seed``.
         device: device class.
         precision: of the network.
@@ -76,7 +76,7 @@ class Identity:
             model=segmenter.name,
             weights=segmenter.weights,
             recipe=dict(segmenter.recipe),
-            threshold=dataclasses.asdict(threshold),
+            threshold={"value": threshold.value, "source": threshold.source},
             seed=seed,
             device=segmenter.device,
             precision=segmenter.precision,

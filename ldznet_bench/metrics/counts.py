@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,11 +113,6 @@ def overlap(pred: BoolArray, truth: BoolArray) -> Overlap:
     gt_area = int(np.count_nonzero(truth))
     pred_area = int(np.count_nonzero(pred))
     return Overlap(intersection, gt_area + pred_area - intersection, gt_area, pred_area)
-
-
-def instance_intersections(pred: BoolArray, instances: Iterable[BoolArray]) -> list[int]:
-    """Predicted pixels within each instance, in the instances' order; every mask is bool (h, w)."""
-    return [int(np.count_nonzero(pred & instance)) for instance in instances]
 
 
 @functools.lru_cache(maxsize=16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ldznet_bench.metrics.counts import BoolArray, Float32Array, Int32Array, Overlap
+from ldznet_bench.metrics.counts import BoolArray, Float32Array, Int32Array
 
 
 def histograms(scores: torch.Tensor, truth: torch.Tensor | BoolArray, thresholds: Float32Array) -> tuple[Int32Array, Int32Array]:
@@ -36,20 +36,6 @@ def histograms(scores: torch.Tensor, truth: torch.Tensor | BoolArray, thresholds
 def binarise(scores: torch.Tensor, threshold: float) -> torch.Tensor:
     """The predicted mask on the map's device: score > threshold, strictly and in float32."""
     return scores.detach().float() > float(np.float32(threshold))
-
-
-def overlap(pred: torch.Tensor, truth: torch.Tensor | BoolArray) -> Overlap:
-    """`counts.overlap` of a bool tensor; one transfer of three integers."""
-    mask = _mask(truth, pred.device)
-    sums = torch.stack([torch.count_nonzero(pred & mask), torch.count_nonzero(mask), torch.count_nonzero(pred)])
-    intersection, gt_area, pred_area = sums.tolist()
-    return Overlap(intersection, gt_area + pred_area - intersection, gt_area, pred_area)
-
-
-def instance_intersections(pred: torch.Tensor, instances: torch.Tensor | BoolArray) -> list[int]:
-    """Predicted pixels within each instance; `instances` is bool (n, h, w)."""
-    result: list[int] = (_mask(instances, pred.device) & pred).flatten(1).sum(1).tolist()
-    return result
 
 
 def _mask(mask: torch.Tensor | BoolArray, device: torch.device) -> torch.Tensor:

@@ -136,10 +136,9 @@ def estimate(order: Order) -> dict[str, Any]:
     objective = _objective(order, device).to(device)
     trained = sum(value.numel() for value in objective.network.parameters() if value.requires_grad)
     copies = _copies(recipe)
-    micro = max(1, recipe.batch_size // recipe.accumulate)
     objective.train()
     began = time.monotonic()
-    objective(*(value.to(device) for value in objective.draw(range(micro)))).backward()
+    objective(*(value.to(device) for value in objective.draw(range(recipe.batch_size // recipe.accumulate)))).backward()
     seconds = (time.monotonic() - began) * recipe.accumulate
     return {
         "recipe": recipe.name,

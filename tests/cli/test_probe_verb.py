@@ -46,3 +46,18 @@ def test_a_users_mistake_is_a_sentence(arguments, said, tmp_path, monkeypatch, c
     assert bench("probe", "--home", HOME, *arguments) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("arguments", "steps"), [((), 300), (("--gate",), 1500), (("--gate", "--steps", "7"), 7)])
+def test_probes_of_the_gate_are_trained_for_longer(arguments, steps, tmp_path, monkeypatch):
+    from ldznet_bench.training import gate
+
+    asked = []
+
+    def remember(order, _make_progress):
+        asked.append(order.recipe.steps)
+        return {"identity": {"recipe": {"val": "v"}}, "scores": {}, "gate": {"timesteps": [], "difference": 0.0, "margin": 5.0, "verdict": "v"}}
+
+    monkeypatch.setattr(gate, "run_probes", remember)
+    assert bench("probe", *arguments, "--output", tmp_path, "--home", HOME) == 0
+    assert asked == [steps]

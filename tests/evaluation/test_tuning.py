@@ -8,7 +8,7 @@ import pytest
 
 from ldznet_bench.atomic import write_json
 from ldznet_bench.errors import BenchError
-from ldznet_bench.evaluation.identity import Threshold
+from ldznet_bench.evaluation.identity import Identity, Threshold
 from ldznet_bench.evaluation.tuning import read_threshold
 from ldznet_bench.models.trivial import Noise
 from ldznet_bench.protocols import get_protocol
@@ -37,3 +37,12 @@ def test_it_holds_for_the_splits_of_one_family_and_for_the_domains_of_the_miniat
 def test_it_does_not_for_other_families_or_partitions(tuned_on: str, scored: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="They differ in dataset"):
         read(tmp_path, tuned_on, scored)
+
+
+def test_a_threshold_tuned_anew_to_the_same_value_does_not_make_another_cell(tmp_path: Path) -> None:
+    first = read(tmp_path, "phrasecut:val", "phrasecut:test")
+    again = read(tmp_path, "phrasecut:miniv", "phrasecut:test")
+    assert first.file != again.file
+    one, other = (Identity.of(Noise(), "phrasecut:test", "f", RULES, threshold, 0) for threshold in (first, again))
+    assert one.digest == other.digest
+    assert one.digest != Identity.of(Noise(), "phrasecut:test", "f", RULES, Threshold(0.25), 0).digest

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ldznet_bench.metrics import counts
-from ldznet_bench.metrics.counts import binarise, counts_from_histograms, histograms, instance_intersections, overlap
+from ldznet_bench.metrics.counts import binarise, counts_from_histograms, histograms, overlap
 from ldznet_bench.protocols import CLIPSEG_GRID, LOGIT_GRID
 
 THRESHOLDS = CLIPSEG_GRID.thresholds()
@@ -145,12 +145,6 @@ def test_overlap_equals_counting_pixel_by_pixel(pred, truth):
     pairs = list(zip(pred.ravel(), truth.ravel(), strict=True))
     expected = (sum(p and t for p, t in pairs), sum(p or t for p, t in pairs), sum(t for _, t in pairs), sum(p for p, _ in pairs))
     assert overlap(pred, truth) == expected
-
-
-def test_each_instance_has_its_own_intersection():
-    pred = np.array([[1, 1, 0, 0]], np.bool_)
-    instances = np.array([[[1, 1, 1, 0]], [[0, 1, 0, 0]], [[0, 0, 0, 1]]], np.bool_)
-    assert instance_intersections(pred, instances) == [2, 1, 0]
 
 
 @pytest.mark.parametrize("odd", [None, -0.0, -1.0, np.nan, -np.nan, np.inf, -np.inf])
