@@ -193,7 +193,7 @@ def report(
         models: only these; ``clipseg`` admits every variant of it.
         datasets: only these.
         protocols: only these.
-        metrics: columns per protocol; none shows the headline, ``all`` everything.
+        metrics: columns per protocol, ``headline`` for each one's first; none shows that alone, ``all`` everything.
         limited: admit limited runs, marked.
         style: ``markdown``, ``csv``, ``latex`` or ``json``.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--models", multiple=True, metavar="NAMES", help="Only these; clipseg admits every variant of it.")
 @click.option("--datasets", multiple=True, metavar="NAMES", help="Only these; phrasecut admits every split.")
 @click.option("--protocol", "protocols", multiple=True, metavar="NAMES", help="Only these.")
-@click.option("--metrics", multiple=True, metavar="NAMES", help="Columns per protocol, or `all`. [default: each protocol's headline]")
+@click.option("--metrics", multiple=True, metavar="NAMES", help="Columns per protocol, `headline`, or `all`. [each protocol's headline]")
 @click.option("--layout", metavar="NAME|FILE", help="A paper's table: ldznet-table1, ldznet-table2, ldznet-table3, or a YAML file like theirs.")
 @click.option("--markdown", "style", flag_value="markdown", default=True, help="The default.")
 @click.option("--latex", "style", flag_value="latex", help="A booktabs tabular.")

@@ -131,7 +131,7 @@ class Options:
     """How a table is made.
 
     Attributes:
-        metrics: names to show; none shows every protocol's headline, ``all`` everything.
+        metrics: names to show, ``headline`` for each protocol's own; none shows that alone, ``all`` everything.
         strict: refuse limited, partial, dirty and incomplete runs; where not, they are marked.
         allow_mixed: print what would be refused, marked.
         limited: admit limited runs, marked.

@@ -28,7 +28,7 @@ def check(runs: Sequence[Run], options: Options) -> None:
             refuse(runs, limited=options.limited)
         else:
             refuse_mixed(runs)
-    known = {name for run in runs for name in run.summary["metrics"]} | {"all"}
+    known = {name for run in runs for name in run.summary["metrics"]} | {"all", "headline"}
     for name in options.metrics:
         if name not in known:
             raise unknown_name("metric", name, known)
@@ -124,9 +124,8 @@ def _columns(entries: Sequence[Entry], options: Options) -> dict[int, list[Colum
 
 
 def _wanted(names: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    if not metrics:
-        return list(names[:1])
-    return [name for name in names if name in metrics or "all" in metrics]
+    chosen = metrics or ("headline",)
+    return [name for name in names if name in chosen or "all" in chosen or (name == names[0] and "headline" in chosen)]
 
 
 def _ordered(rows: Sequence[Row], columns: Sequence[Column], order: str) -> tuple[Row, ...]:

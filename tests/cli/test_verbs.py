@@ -21,6 +21,14 @@ def test_run_without_datasets_takes_the_bundled_one_and_ends_in_a_table(bench):
     assert "box on minicut-photo:test" in said.err
 
 
+def test_the_table_of_a_run_has_ap_where_a_model_has_scores(bench):
+    said = bench("run", "--models", "box,noise", "--limit", "6")
+    assert "AP@native@1" in said.out
+    box, noise = (next(line for line in said.out.splitlines() if line.startswith(model)) for model in ("box", "noise"))
+    assert "n/a" in box
+    assert "n/a" not in noise
+
+
 def test_run_as_json(bench):
     said = bench("run", "--models", "oracle", "--json")
     (run,) = json.loads(said.out)["runs"]

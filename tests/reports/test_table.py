@@ -56,6 +56,12 @@ def test_cells_of_a_slice_equal_the_records_recomputation(tmp_path: Path, protoc
         assert {key: cells(table, "alpha")[key + name] for key in rules.metrics} == acc.result()
 
 
+def test_headline_stands_for_each_protocols_own(tmp_path: Path) -> None:
+    runs = [read_run(write_run(tmp_path, "alpha", protocol=protocol, n_images=4)) for protocol in ("native@1", "ldznet@1")]
+    shown = {(column.protocol, column.metric) for column in make_table(runs, Options(metrics=("headline", "ap"))).columns}
+    assert shown == {("native@1", "miou"), ("native@1", "ap"), ("ldznet@1", "miou_best"), ("ldznet@1", "ap")}
+
+
 def test_the_whole_as_a_slice_is_the_summary(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path, "alpha", protocol="native@1", n_images=12))
     assert cells(make_table([run], Options(metrics=("all",), where="all")), "alpha") == run.summary["metrics"]
