@@ -3,7 +3,7 @@
     python benchmarks/miniature.py --trainings trainings
 
 Every network of every training seed gets a threshold on minicut-photo:val, then runs on every domain's test split under native@1. What the
-package carries runs under ldznet@1 as well, and the best and the paper's network under phrases shuffled within images. What `ldznet-bench` prints of
+package carries runs under ldznet@1 as well, and the rows' controlled models under phrases shuffled within images. What `ldznet-bench` prints of
 these runs is written to results/mini.
 """
 
@@ -28,7 +28,6 @@ DOMAINS = ("photo", "art", "gen", "refer")
 SPLITS = tuple(f"minicut-{domain}:test" for domain in DOMAINS)
 TUNED, BEST = "native@1", "ldznet@1"
 Folders = dict[str, dict[str, list[Path]]]  # run folders by model and training seed
-CONTROLLED = ("clipseg/mini", "ldznet/mini")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run and compared."""
+    """What is run and compared.
+
+    Attributes:
+        rows: of the table.
+        claims: pairs that are compared.
+        controlled: models whose seed 0 is also told phrases shuffled within images, and none.
+    """
 
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...]
+    controlled: tuple[str, ...] = ()
 
 
 class Bar:
@@ -106,7 +112,7 @@ def _is_carried(row: Row, seed: str) -> bool:
     return seed in ("", "0") and row.control is None and "+" not in row.model and (not row.recipe or _is_bundled(row.model))
 
 
-def run_row(row: Row, seed: str, model: Segmenter, given: argparse.Namespace) -> list[Path]:
+def run_row(row: Row, seed: str, model: Segmenter, given: argparse.Namespace, *, controlled: bool) -> list[Path]:
     """All cells of one network; returns its run folders."""
     runs, limit, threshold = given.output, given.limit, None
     if not model.binary and model.name != "noun-prior":
@@ -121,7 +127,7 @@ def run_row(row: Row, seed: str, model: Segmenter, given: argparse.Namespace) ->
         found.append(evaluate(model, split, TUNED, threshold_file=threshold, control=row.control, **options).path)
         if _is_carried(row, seed):
             found.append(evaluate(model, split, BEST, **options).path)
-        if row.model in CONTROLLED and seed == "0" and split == SPLITS[0]:
+        if controlled and seed == "0" and split == SPLITS[0]:
             evaluate(model, split, TUNED, threshold_file=threshold, control="shuffled-within", **options)
             evaluate(model, split, TUNED, threshold_file=threshold, control="blank", **options)
     return found
@@ -142,7 +148,9 @@ def write_tables(plan: Plan, folders: Folders, given: argparse.Namespace) -> Non
     table = printed("report", "--layout", "mini", "--ci", *common)
     other = printed("report", "--protocol", BEST, "--metrics", "miou_best,ap", *common)
     slices = printed("report", "--datasets", SPLITS[0], "--protocol", TUNED, "--metrics", "miou", "--by", "tags", *common)
-    controls = printed("controls", "--output", runs, "--datasets", SPLITS[0], "--models", ",".join(CONTROLLED)) if not given.limit else ""
+    controls = ""
+    if plan.controlled and not given.limit:
+        controls = printed("controls", "--output", runs, "--datasets", SPLITS[0], "--models", ",".join(plan.controlled))
     write_bytes(given.to / "table.md", table.encode())
     write_bytes(given.to / "table-ldznet.md", other.encode())
     write_bytes(given.to / "slices.md", slices.encode())
@@ -183,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.only and row.model not in given.only.split(","):
             continue
         for seed, model in loaded(row, given.trainings):
-            folders.setdefault(row.model, {})[seed] = run_row(row, seed, model, given)
+            folders.setdefault(row.model, {})[seed] = run_row(row, seed, model, given, controlled=row.model in plan.controlled)
     if not given.only:
         write_tables(plan, folders, given)
     return 0

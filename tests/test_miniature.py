@@ -32,19 +32,21 @@ def test_it_writes_every_table_and_says_what_is_not_trained(tmp_path):
     assert "not trained, so not compared" in (tmp_path / "to" / "claims.md").read_text()
 
 
-def test_every_row_of_the_plan_names_a_model_and_a_recipe_that_are_there():
+@pytest.mark.parametrize("name", ["rows.yaml", "rows-longer.yaml"])
+def test_every_row_of_the_plan_names_a_model_and_a_recipe_that_are_there(name):
     import yaml
 
     from ldznet_bench.models.card import model_card
     from ldznet_bench.models.load import parse_model_name
     from ldznet_bench.training.recipe import recipe_names
 
-    plan = yaml.safe_load((ROOT / "results" / "mini" / "rows.yaml").read_text())
+    plan = yaml.safe_load((ROOT / "results" / "mini" / name).read_text())
     for row in plan["rows"]:
         card = model_card(parse_model_name(row["model"]).family)
         assert row.get("part") is None or row["part"] in card.parts
         assert row.get("recipe") is None or row["recipe"] in recipe_names()
-    assert {model for claim in plan["claims"] for model in (claim["a"], claim["b"])} <= {row["model"] for row in plan["rows"]}
+    rows = {row["model"] for row in plan["rows"]}
+    assert {model for claim in plan["claims"] for model in (claim["a"], claim["b"])} | set(plan["controlled"]) <= rows
 
 
 def test_a_misspelt_row_is_refused(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,36 @@ import numpy.typing as npt
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.evaluation.targets import Target
 from ldznet_bench.masks import rle
-from ldznet_bench.masks.spans import area, spans_of
+from ldznet_bench.masks.spans import Spans, area, shared, spans_of
 from ldznet_bench.metrics import counts
 from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
 from ldznet_bench.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One sample on the protocol's canvas, before what it shares with the truth is counted.
+
+    Attributes:
+        sample: whose record it will be.
+        image: its image.
+        target: the truth, (H, W).
+        spans: of the predicted mask, on the same canvas.
+        histograms: of the scores, in the truth and outside it; None each where nobody asked.
+        seed: of the sample's draws.
+        flags: what was odd about the sample.
+        score_map: the stored score map, if it is stored.
+    """
+
+    sample: Sample
+    image: ImageFile
+    target: Target
+    spans: Spans
+    histograms: tuple[Any, Any]
+    seed: int
+    flags: tuple[str, ...]
+    score_map: bytes | None
 
 
 def make_record(
@@ -27,12 +54,27 @@ def make_record(
     threshold: float,
     *,
     seed: int,
+    keep_mask: bool = True,
+    **more: Any,  # noqa: ANN401 - of `count`
+) -> Record:
+    """Count one sample: `count` and `make_records` in one."""
+    return make_records([count(sample, image, target, scores, protocol, threshold, seed=seed, **more)], keep_masks=keep_mask)[0]
+
+
+def count(
+    sample: Sample,
+    image: ImageFile,
+    target: Target,
+    scores: Any,  # noqa: ANN401 - an array or a tensor
+    protocol: Protocol,
+    threshold: float,
+    *,
+    seed: int,
     flags: tuple[str, ...] = (),
     histograms: bool = True,
-    keep_mask: bool = True,
     keep_map: bool = False,
-) -> Record:
-    """Count one sample.
+) -> Counted:
+    """Bring one score map to the canvas, threshold it, and count what needs its pixels.
 
     Args:
         sample: whose record it is.
@@ -44,17 +86,32 @@ def make_record(
         seed: of the sample's draws.
         flags: what was odd about the sample.
         histograms: count at every threshold of the protocol's grid too.
-        keep_mask: store the predicted mask as RLE.
         keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
     """
-    height, width = target.shape
-    on_canvas = resize(scores, (height, width), protocol.score_resize)
-    predicted, (hist_fg, hist_bg) = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
+    on_canvas = resize(scores, target.shape, protocol.score_resize)
+    predicted, found = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
     if target.valid is not None:
         predicted = predicted & target.valid
-    spans = spans_of(predicted)
-    pred_area = area(spans)
-    (gt_area, intersection), instance_areas, instance_intersections = target.shared(spans)
+    return Counted(sample, image, target, spans_of(predicted), found, seed, flags, _quantised_png(scores) if keep_map else None)
+
+
+def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list[Record]:
+    """The records of a micro-batch; what masks share is counted at once.
+
+    Args:
+        counted: the samples, at least one.
+        keep_masks: store the predicted masks as RLE.
+    """
+    spans = [its.spans for its in counted]
+    both = shared([its.target.spans for its in counted], spans)
+    pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]
+    codes = [code.decode("ascii") for code in rle.strings(spans, pixels)] if keep_masks else [None] * len(spans)
+    return [_record(its, *found, code) for its, found, code in zip(counted, both, codes, strict=True)]
+
+
+def _record(its: Counted, areas: list[int], intersections: list[int], code: str | None) -> Record:
+    sample, (height, width), first = its.sample, its.target.shape, its.target.first
+    pred_area = area(its.spans)
     return Record(
         sample_id=sample.sample_id,
         image_id=sample.image_id,
@@ -63,20 +120,20 @@ def make_record(
         height=height,
         n_instances=len(sample.geometry.instances),
         category=sample.category,
-        coco_id=image.coco_id,
+        coco_id=its.image.coco_id,
         tags=list(sample.tags),
-        gt_area=gt_area,
+        gt_area=areas[0],
         pred_area=pred_area,
-        intersection=intersection,
-        union=gt_area + pred_area - intersection,
-        instance_areas=instance_areas,
-        instance_intersections=instance_intersections,
-        hist_fg=hist_fg,
-        hist_bg=hist_bg,
-        seed=seed,
-        flags=list(flags),
-        pred_rle=rle.from_spans(spans, height, width).counts.decode("ascii") if keep_mask else None,
-        score_map=_quantised_png(scores) if keep_map else None,
+        intersection=intersections[0],
+        union=areas[0] + pred_area - intersections[0],
+        instance_areas=areas[first:],
+        instance_intersections=intersections[first:],
+        hist_fg=its.histograms[0],
+        hist_bg=its.histograms[1],
+        seed=its.seed,
+        flags=list(its.flags),
+        pred_rle=code,
+        score_map=its.score_map,
     )
 
 

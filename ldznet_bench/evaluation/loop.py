@@ -14,7 +14,7 @@ import numpy as np
 
 from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
 from ldznet_bench.errors import DataError
-from ldznet_bench.evaluation.counting import make_record
+from ldznet_bench.evaluation.counting import Counted, count, make_records
 from ldznet_bench.evaluation.images import open_rgb
 from ldznet_bench.evaluation.journal import Journal
 from ldznet_bench.evaluation.overlap import IMAGES_AHEAD, Clock, Lane, Prepared, look_ahead
@@ -24,7 +24,6 @@ from ldznet_bench.evaluation.targets import Target, TargetCache, make_target
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 from ldznet_bench.models.trivial import Oracle
 from ldznet_bench.protocols import Protocol
-from ldznet_bench.records import Record
 
 # Encoded prompts that are kept: at 77x768 float32 (0.24 MB) 256 of them are 61 MB, and phrases repeat within neighbouring images.
 _PROMPTS_KEPT = 256
@@ -124,7 +123,8 @@ class Loop:
     def _finish(self, block: int, batch: Sequence[Item], maps: Sequence[Any], clock: Clock, journal: Journal, done: set[str]) -> int:
         """Count a micro-batch, write it to the journal, and say how many samples it has."""
         with clock("count"):
-            records = [self._count(*item, scores) for item, scores in zip(batch, maps, strict=True)]
+            counted = [self._count(*item, scores) for item, scores in zip(batch, maps, strict=True)]
+            records = make_records(counted, keep_masks=self.keep_masks)
         with clock("write"):
             journal.append([record for record in records if record["sample_id"] not in done])
         journal.note({"block": block, "samples": len(batch), **clock.seconds})
@@ -158,10 +158,10 @@ class Loop:
         seed = seed_of(self.seed, self.dataset, image.image_id)
         return ImageInput(image.image_id, image.height, image.width, seed, partial(open_rgb, image))
 
-    def _count(self, image: ImageFile, sample: Sample, scores: Any) -> Record:  # noqa: ANN401 - an array, a tensor, or None for the oracle
+    def _count(self, image: ImageFile, sample: Sample, scores: Any) -> Counted:  # noqa: ANN401 - an array, a tensor, or None for the oracle
         target = self._target(sample, scores)
         mismatch = ("image-size-mismatch",) if image.problem.startswith("size") else ()
-        return make_record(
+        return count(
             sample,
             image,
             target,
@@ -171,7 +171,6 @@ class Loop:
             seed=seed_of(self.seed, self.dataset, sample.sample_id),
             flags=(*mismatch, *self.flags.get(sample.sample_id, ())),
             histograms=self._histograms,
-            keep_mask=self.keep_masks,
             keep_map=scores is not None and self.keep_map(sample.sample_id),
         )
 

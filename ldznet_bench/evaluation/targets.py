@@ -19,7 +19,7 @@ from ldznet_bench.atomic import replacing
 from ldznet_bench.masks.geometry import Geometry
 from ldznet_bench.masks.rasterise import rasterise
 from ldznet_bench.masks.resize import nearest_floor, nearest_pil
-from ldznet_bench.masks.spans import Spans, SpansOfMany, filled
+from ldznet_bench.masks.spans import SpansOfMany, filled
 from ldznet_bench.protocols import Protocol
 
 Mask = npt.NDArray[np.bool_]
@@ -39,6 +39,9 @@ class Target:
         masks: bool (H, W) each.
         spans: the same as spans.
         valid: bool (H, W), False where the source says to ignore; None where it says so nowhere.
+
+    Attributes:
+        first: number of the first instance's mask, after the union where that is a mask of its own.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Target:
     ) -> None:
         self.shape = shape
         self.valid = valid
-        self._first = 0 if n_instances == 1 else 1
+        self.first = 0 if n_instances == 1 else 1
         self._masks = masks
         self._spans = spans
 
@@ -65,12 +68,7 @@ class Target:
     @property
     def instances(self) -> tuple[Mask, ...]:
         """Bool (H, W) each."""
-        return tuple(self._masks or (filled(self.spans[number], *self.shape) for number in range(len(self.spans))))[self._first :]
-
-    def shared(self, predicted: Spans) -> tuple[tuple[int, int], list[int], list[int]]:
-        """True pixels, and how many of them are predicted: (of the union), of each instance."""
-        areas, both = self.spans.shared(predicted)
-        return (areas[0], both[0]), areas[self._first :], both[self._first :]
+        return tuple(self._masks or (filled(self.spans[number], *self.shape) for number in range(len(self.spans))))[self.first :]
 
 
 def mask_versions() -> dict[str, str]:

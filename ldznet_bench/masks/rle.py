@@ -7,7 +7,7 @@ and checked with NumPy before a bitmap is made, which is also twice as fast as p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,22 @@ def encode(mask: npt.NDArray[np.bool_]) -> Rle:
 
 def from_spans(spans: Spans, height: int, width: int) -> Rle:
     """The compressed code of a mask's spans, see `ldznet_bench.masks.spans`."""
-    counts = np.diff(np.concatenate(((0,), spans, (height * width,))))
-    return Rle(height, width, _to_string(counts[:-1] if spans.size and counts[-1] == 0 else counts))
+    return Rle(height, width, strings([spans], [height * width])[0])
+
+
+def strings(spans: Sequence[Spans], pixels: Sequence[int]) -> list[bytes]:
+    """The compressed codes of several masks, written at once.
+
+    Args:
+        spans: of each mask.
+        pixels: how many each has.
+    """
+    bounds = np.concatenate([part for its, size in zip(spans, pixels, strict=True) for part in ((0,), its, (size,))])
+    stops = np.cumsum([len(its) + 2 for its in spans])
+    runs = np.delete(np.diff(bounds), stops[:-1] - 1)  # not from the foot of one mask to the head of the next
+    lasts = stops - np.arange(1, len(stops) + 1) - 1
+    empty = (runs[lasts] == 0) & (np.diff(lasts, prepend=-1) > 1)  # a code does not say that no zeros follow
+    return _to_strings(np.delete(runs, lasts[empty]), lasts + 1 - np.cumsum(empty))
 
 
 def decode(rle: Rle, error: type[BenchError] = DataError) -> npt.NDArray[np.bool_]:
@@ -105,7 +119,7 @@ def from_uncompressed(counts: Any, height: int, width: int, error: type[BenchErr
         raise _corrupt("its counts are not a list of integers of at most 64 bits", height, width, error)
     lengths = lengths.astype(np.int64)
     _check_runs(lengths, height, width, error)
-    return Rle(height, width, _to_string(lengths))
+    return Rle(height, width, _to_strings(lengths, np.array([lengths.size]))[0])
 
 
 def from_coco(obj: Mapping[str, Any], height: int | None = None, width: int | None = None, error: type[BenchError] = DataError) -> Rle:
@@ -200,10 +214,19 @@ def _undo_differences(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _to_string(counts: npt.NDArray[np.int64]) -> bytes:
-    """Compresses run lengths: differences, then five bits a character, as few characters as hold the sign."""
+def _to_strings(counts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> list[bytes]:
+    """Compresses run lengths of several codes: differences, then five bits a character, as few characters as hold the sign.
+
+    Args:
+        counts: run lengths, one code after the other.
+        stops: where each code ends.
+    """
     numbers = counts.astype(np.int32)  # none above MAX_PIXELS, nor a difference
-    numbers[3:] -= counts[1:-2]
+    numbers[2:] -= counts[:-2].astype(np.int32)
+    firsts = np.concatenate(((0,), stops[:-1]))
+    for place in range(3):  # the first three of a code are no differences
+        its = firsts[firsts + place < stops] + place
+        numbers[its] = counts[its]
     magnitude = numbers ^ (numbers >> 31)
     longest = 1
     while int(magnitude.max()) >> (_BITS * longest - 1):
@@ -215,4 +238,5 @@ def _to_string(counts: npt.NDArray[np.int64]) -> bytes:
         if place:
             needed[:, place] = magnitude >= 1 << (_BITS * place - 1)
             characters[:, place - 1] += needed[:, place] * np.uint8(_MORE)
-    return characters[needed].tobytes()
+    text, ends = characters[needed].tobytes(), np.cumsum(needed.sum(1))[stops - 1].tolist()
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]

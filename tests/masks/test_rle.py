@@ -10,6 +10,7 @@ from pycocotools import mask as coco
 from ldznet_bench.errors import BenchError, DataError, PredictionError
 from ldznet_bench.masks import rle
 from ldznet_bench.masks.geometry import Rle
+from ldznet_bench.masks.spans import spans_of
 
 # pycocotools 2.0.11 still makes its masks in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -25,6 +26,12 @@ def by_coco(mask):
 @given(masks)
 def test_encode_is_byte_equal_to_pycocotools(mask):
     assert rle.encode(mask).counts == by_coco(mask)["counts"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(masks, min_size=1, max_size=6))
+def test_codes_written_at_once_are_those_written_alone(several):
+    assert rle.strings([spans_of(mask) for mask in several], [mask.size for mask in several]) == [by_coco(mask)["counts"] for mask in several]
 
 
 @settings(max_examples=300, deadline=None)

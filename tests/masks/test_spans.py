@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ldznet_bench.masks.spans import SpansOfMany, area, filled, spans_of
+from ldznet_bench.masks.spans import SpansOfMany, area, filled, shared, spans_of
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
@@ -46,6 +46,19 @@ def test_what_masks_share_is_counted_as_pixels_are(masks):
     areas, both = SpansOfMany.of(rest).shared(spans_of(other))
     assert areas == [int(mask.sum()) for mask in rest]
     assert both == [int((mask & other).sum()) for mask in rest]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(several(), min_size=1, max_size=5))
+def test_pairs_counted_at_once_are_those_counted_alone(pairs):
+    masks, others = [SpansOfMany.of(rest) for _, *rest in pairs], [spans_of(other) for other, *_ in pairs]
+    assert shared(masks, others) == [its.shared(other) for its, other in zip(masks, others, strict=True)]
+
+
+def test_pairs_of_the_largest_masks_do_not_touch():
+    whole = np.array([0, 2**28])
+    masks, others = [SpansOfMany(whole, np.array([0, 2]))] * 3, [whole, np.array([], np.int64), np.array([2**28 - 1, 2**28])]
+    assert shared(masks, others) == [([2**28], [2**28]), ([2**28], [0]), ([2**28], [1])]
 
 
 @pytest.mark.parametrize("value", [False, True])
