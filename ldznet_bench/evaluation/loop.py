@@ -29,6 +29,7 @@ from ldznet_bench.protocols import Protocol
 _PROMPTS_KEPT = 256
 # Samples per journal frame where the segmenter has no micro-batch of its own.
 DEFAULT_BATCH = 16
+_MASKS_PER_MAP = 4  # a mask is one byte a pixel, a score map four
 
 Item = tuple[ImageFile, Sample]
 _HERE = Lane(threaded=False)
@@ -52,7 +53,7 @@ class Loop:
         targets: gives the truth on the protocol's canvas.
         threshold: a pixel is predicted where its score is > this.
         seed: ``--seed``.
-        batch: samples per micro-batch, for segmenters that have none of their own.
+        batch: samples per micro-batch, for segmenters that have none of their own; of those that give masks, four times as many.
         keep_masks: store predicted masks.
         keep_map: whether the score map of a sample id is stored.
         follow_prediction_size: draw the truth at a prediction's own size where the two differ, as PhraseCut's evaluator does.
@@ -132,7 +133,7 @@ class Loop:
 
     def _batches(self, block: Iterable[ImageGroup]) -> Iterator[list[Item]]:
         items = [(group.image, sample) for group in block for sample in group.samples]
-        size = self.segmenter.micro_batch or self.batch
+        size = self.segmenter.micro_batch or self.batch * (_MASKS_PER_MAP if self.segmenter.binary else 1)
         return (items[start : start + size] for start in range(0, len(items), size))
 
     def _predict(self, batch: Sequence[Item], images: _Encoded, texts: _Encoded, waiting: dict[str, Prepared], clock: Clock) -> Sequence[Any]:
