@@ -24,6 +24,9 @@ _BITS = 5  # of a number in each character
 _MORE = 0x20  # another character of the same number follows
 _FIRST_CHARACTER = 48
 _MAX_CHARACTERS = 7  # of one number: 35 bits, more than any run or difference of runs under MAX_PIXELS needs
+# By the number of characters: where their five bits lie in a word, and what makes them text.
+_DIGITS = np.array([sum(0x1F << 8 * place for place in range(n)) for n in range(_MAX_CHARACTERS + 1)], dtype=np.uint64)
+_ASCII = np.array([sum(_FIRST_CHARACTER + _MORE * (place < n - 1) << 8 * place for place in range(n)) for n in range(_MAX_CHARACTERS + 1)], np.uint64)
 
 
 def check_canvas(height: int, width: int, error: type[BenchError] = DataError) -> None:
@@ -228,15 +231,22 @@ def _to_strings(counts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> 
         its = firsts[firsts + place < stops] + place
         numbers[its] = counts[its]
     magnitude = numbers ^ (numbers >> 31)
+    lengths = np.ones(numbers.size, dtype=np.intp)
     longest = 1
     while int(magnitude.max()) >> (_BITS * longest - 1):
+        lengths += magnitude >> (_BITS * longest - 1) != 0
         longest += 1
-    characters = np.empty((numbers.size, longest), dtype=np.uint8)
-    needed = np.ones((numbers.size, longest), dtype=np.bool_)
-    for place in range(longest):
-        characters[:, place] = ((numbers >> (_BITS * place)) & 0x1F) + _FIRST_CHARACTER
-        if place:
-            needed[:, place] = magnitude >= 1 << (_BITS * place - 1)
-            characters[:, place - 1] += needed[:, place] * np.uint8(_MORE)
-    text, ends = characters[needed].tobytes(), np.cumsum(needed.sum(1))[stops - 1].tolist()
+    characters = _words(numbers, lengths, longest).view(np.uint8)
+    text, ends = characters[characters != 0].tobytes(), np.cumsum(lengths)[stops - 1].tolist()
     return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _words(numbers: npt.NDArray[np.int32], lengths: npt.NDArray[np.intp], longest: int) -> npt.NDArray[Any]:
+    """The characters of each number as the bytes of a word, the first one lowest; bytes behind the last one are 0, which no character is."""
+    bits = numbers.view(np.uint32) if longest <= 4 else numbers.astype(np.int64).view(np.uint64)
+    words = np.zeros_like(bits)
+    for place in range(longest):
+        words |= (bits << 3 * place) & (0x1F << 8 * place)  # from bit 5 * place to bit 8 * place
+    words &= _DIGITS.astype(bits.dtype).take(lengths)
+    words += _ASCII.astype(bits.dtype).take(lengths)
+    return words.astype(bits.dtype.newbyteorder("<"), copy=False)

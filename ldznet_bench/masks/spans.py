@@ -81,13 +81,17 @@ class SpansOfMany:
 
     def shared(self, other: Spans) -> tuple[list[int], list[int]]:
         """The pixels of each mask, and how many of them another mask of that size has too."""
-        before = np.concatenate(((0,), np.cumsum(_signed(other))))
+        # Begins below zero and ends above: what their sum leaves is the pixels between them.
+        signed = other.copy()
+        np.negative(signed[::2], out=signed[::2])
+        before = np.concatenate(((0,), np.cumsum(signed)))
         passed = np.searchsorted(other, self.spans, side="right")
         # Pixels of the other mask ahead of each position: its whole spans, and what is behind within an open one.
         ahead = before[passed] + (passed & 1) * self.spans
-        totals = np.zeros((2, self.spans.size + 1), dtype=np.int64)
-        np.cumsum(_signed(np.stack((self.spans, ahead))), axis=1, out=totals[:, 1:])
-        areas, both = np.diff(totals[:, self.ends], axis=1).tolist()
+        totals = np.zeros((2, self.spans.size // 2 + 1), dtype=np.int64)
+        for total, ends in zip(totals, (self.spans, ahead), strict=True):
+            np.cumsum(ends[1::2] - ends[::2], out=total[1:])
+        areas, both = np.diff(totals[:, self.ends // 2], axis=1).tolist()
         return areas, both
 
 
@@ -105,10 +109,3 @@ def shared(masks: Sequence[SpansOfMany], others: Sequence[Spans]) -> list[tuple[
     areas, both = SpansOfMany(spans, ends).shared(other)
     stops = list(itertools.accumulate(counts))
     return [(areas[stop - count : stop], both[stop - count : stop]) for stop, count in zip(stops, counts, strict=True)]
-
-
-def _signed(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Begins below zero, ends above: what is left when they are summed is the pixels between them."""
-    signed = numbers.copy()
-    np.negative(signed[..., ::2], out=signed[..., ::2])
-    return signed
