@@ -243,10 +243,11 @@ def _to_strings(counts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> 
 
 def _words(numbers: npt.NDArray[np.int32], lengths: npt.NDArray[np.intp], longest: int) -> npt.NDArray[Any]:
     """The characters of each number as the bytes of a word, the first one lowest; bytes behind the last one are 0, which no character is."""
-    bits = numbers.view(np.uint32) if longest <= 4 else numbers.astype(np.int64).view(np.uint64)
+    bits: npt.NDArray[Any] = numbers.view(np.uint32) if longest <= 4 else numbers.astype(np.int64).view(np.uint64)
     words = np.zeros_like(bits)
     for place in range(longest):
         words |= (bits << 3 * place) & (0x1F << 8 * place)  # from bit 5 * place to bit 8 * place
     words &= _DIGITS.astype(bits.dtype).take(lengths)
     words += _ASCII.astype(bits.dtype).take(lengths)
-    return words.astype(bits.dtype.newbyteorder("<"), copy=False)
+    little: npt.NDArray[Any] = words.astype(bits.dtype.newbyteorder("<"), copy=False)
+    return little
