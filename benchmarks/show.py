@@ -63,6 +63,13 @@ def run(*arguments: object) -> tuple[str, float, float]:
     return out, seconds, int(peak) / 1024
 
 
+def make_masks(folder: Path, images: int, samples: int) -> tuple[Path, Path]:
+    """A release without photographs, and a folder of masks for it."""
+    from test_bench_score import make
+
+    return make(folder, images, samples)
+
+
 def outcome(folder: Path) -> dict[str, bytes]:
     """The bytes that are promised to be equal, of every run in a folder."""
     found = {str(path.relative_to(folder)): path.read_bytes() for name in ("records.parquet", "summary.json") for path in folder.rglob(name)}
@@ -202,11 +209,9 @@ def score(options: argparse.Namespace) -> None:
 
     Cold (the set is prepared, masks are drawn), of a set that is prepared already, and with masks from the cache.
     """
-    from test_bench_score import make
-
     samples = options.samples or 14_354
     with scratch() as folder:
-        release, masks = make(folder, max(2, round(samples / 5.64)), samples)
+        release, masks = make_masks(folder, max(2, round(samples / 5.64)), samples)
         for kind, wanted in (("cold", "< 50 %"), ("prepared", "< 50 %"), ("cached", "< 30 %")):
             if kind == "prepared":
                 shutil.rmtree(folder / "home" / "masks")
@@ -294,30 +299,26 @@ def startup(_: argparse.Namespace) -> None:
 
 
 def processes(options: argparse.Namespace) -> None:
-    """Two processes beside one, for the noise segmenter and for scoring masks; equal bytes."""
-    from test_bench_score import make
+    """Two processes beside one, for the noise segmenter and for scoring as many masks as PhraseCut's test split has; equal bytes.
 
-    samples = options.samples or 4000
-    with scratch() as folder:
-        release, masks = make(folder, samples // 5, samples)
-        places = ("--data-root", release, "--home", folder / "home")
-        _images(release)
-        run("info", "phrasecut:test", *places)
-        noise = ("run", "--models", "noise", "--datasets", "phrasecut:test", "--quiet")
-        scoring = ("score", "--dataset", "phrasecut:test", "--predictions", masks, "--name", "masks")
-        for name, verb in (("noise segmenter", noise), ("scoring PNG masks", scoring)):
-            command = [*BENCH, *map(str, (*verb, *places, "--protocol", "clipseg@1"))]
-            one, two = (folder / f"{verb[0]}-{count}" for count in (1, 2))
+    Masks are drawn beforehand, or the first command would draw them for the second.
+    """
+    for name, samples in (("noise segmenter", options.samples or 4000), ("scoring PNG masks", options.samples or 14_354)):
+        with scratch() as folder:
+            release, masks = make_masks(folder, max(2, samples // 5), samples)
+            places = ("--protocol", "clipseg@1", "--data-root", release, "--home", folder / "home")
+            scoring = ("score", "--dataset", "phrasecut:test", "--predictions", masks, "--name", "masks", *places)
+            if name == "noise segmenter":
+                _images(release)
+            run(*scoring, "--output", folder / "drawn")
+            noise = ("run", "--models", "noise", "--datasets", "phrasecut:test", "--quiet", *places)
+            command = [*BENCH, *map(str, noise if name == "noise segmenter" else scoring)]
+            one, two = (folder / f"by-{count}" for count in (1, 2))
             alone, together = _timed(command, one, 1), _timed(command, two, 2)
             if outcome(one) != outcome(two):
                 sys.exit(f"{name}: two processes gave other bytes than one")
-            line(
-                f"{name}, {samples:,} samples, two processes",
-                f"{together:.1f} s",
-                f"one process {alone:.1f} s",
-                f"{alone / together:.2f}x",
-                ">= 1.7x",
-            )
+        what = f"{name}, {samples:,} samples, two processes"
+        line(what, f"{together:.1f} s", f"one process {alone:.1f} s", f"{alone / together:.2f}x", ">= 1.7x")
 
 
 def _images(release: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -37,8 +39,22 @@ def resize(scores: ScoreMap, size: tuple[int, int], rule: ScoreResize) -> ScoreM
     if isinstance(scores, np.ndarray):
         import torch
 
-        return _interpolate(torch.tensor(scores, dtype=torch.float32), size, rule).numpy()
+        with _one_thread():
+            return _interpolate(torch.tensor(scores, dtype=torch.float32), size, rule).numpy()
     return _interpolate(scores.detach().float(), size, rule)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """One map is too small to share, and processes that each start a thread per core for it wait for one another: five times as long with two."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _interpolate(scores: torch.Tensor, size: tuple[int, int], rule: ScoreResize) -> torch.Tensor:

@@ -95,3 +95,23 @@ def test_equal_sizes_and_the_numpy_metrics_never_import_torch():
         "sys.exit('torch' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == 0
+
+
+def test_an_array_is_resized_in_one_thread_and_the_networks_keep_theirs(monkeypatch):
+    import torch
+    from torch.nn import functional as F
+
+    seen, interpolate = [], F.interpolate
+
+    def watched(*given, **more):
+        seen.append(torch.get_num_threads())
+        return interpolate(*given, **more)
+
+    monkeypatch.setattr(F, "interpolate", watched)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        resize(np.zeros((3, 4), np.float32), (6, 8), "bilinear")
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
