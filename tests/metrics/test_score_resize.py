@@ -98,7 +98,6 @@ def test_equal_sizes_and_the_numpy_metrics_never_import_torch():
 
 
 def test_an_array_is_resized_in_one_thread_and_the_networks_keep_theirs(monkeypatch):
-    import torch
     from torch.nn import functional as F
 
     seen, interpolate = [], F.interpolate
