@@ -153,9 +153,12 @@ class _Asked:
         return Order(shortened(recipe) if self.smoke else recipe, self.seed, self.output, frozen, self.home, self.device, self.data_root)
 
     def train(self, order: Order) -> Path:
+        from ldznet_bench.models.devices import emulates_bf16
         from ldznet_bench.training.start import make_trainer, refuse_if_too_small
 
         words = _Words(order.recipe.name, self.quiet)
+        if order.recipe.precision == "bf16" and emulates_bf16(order.device) and not self.quiet:
+            click.echo(f"{order.recipe.name}: this processor emulates bf16, and is faster with --set precision=fp32.", err=True)
         trainer = make_trainer(order, _Curves(words, order.folder / "tensorboard") if self.tensorboard else words)
         refuse_if_too_small(order, sum(value.numel() for value in trainer.trained.values()))
         return trainer.run()
@@ -163,11 +166,14 @@ class _Asked:
 
 def _suite(name: str, ask: _Asked, changes: dict[str, str], frozen: tuple[Path, ...], bundle: Path | None, *, dry_run: bool, as_json: bool) -> int:
     from ldznet_bench.errors import BenchError
-    from ldznet_bench.training.recipe import load_suite
+    from ldznet_bench.training.recipe import load_recipe, load_suite
     from ldznet_bench.training.start import run_suite, suite_recipes
 
-    if changes:
-        raise BenchError("--set and --dataset change one recipe, a suite has several.", "Train them one by one, or write a suite of your own.")
+    if changes.keys() - {"precision"}:
+        raise BenchError(
+            "--set and --dataset change one recipe, a suite has several.",
+            "Train them one by one, or write a suite of your own; precision alone may be set for all.",
+        )
     suite = load_suite(name)
     if bundle is not None and (bundle.exists() or not suite.bundled):
         reason = "is there already" if bundle.exists() else f"would hold nothing: {name} has no weights that the package carries"
@@ -177,7 +183,11 @@ def _suite(name: str, ask: _Asked, changes: dict[str, str], frozen: tuple[Path, 
         rows = [{"recipe": recipe.name, "steps": recipe.steps, "batch_size": recipe.batch_size} for recipe in recipes]
         _say({"suite": name, "recipes": rows}, as_json=as_json)
         return 0
-    done = run_suite(suite, lambda recipe, folders: ask.order(recipe, folders or _bundled(recipe)), ask.train, frozen)
+
+    def order(recipe: TrainRecipe, folders: tuple[Path, ...]) -> Order:
+        return ask.order(load_recipe(recipe.name, changes), folders or _bundled(recipe))
+
+    done = run_suite(suite, order, ask.train, frozen)
     said: dict[str, Any] = {"published": {recipe: str(path) for recipe, path in done.items()}}
     if bundle is not None:
         from ldznet_bench.training.bundle import write_bundle

@@ -46,6 +46,12 @@ def pick_dtype(precision: str) -> torch.dtype:
     return _PRECISIONS[precision]
 
 
+def emulates_bf16(device: str) -> bool:
+    """Whether a processor has no instructions for bf16, so that it is several times slower there than fp32; False where torch cannot tell."""
+    known = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
+    return device == "cpu" and all(known) and not any(has() for has in known if has is not None)
+
+
 @contextlib.contextmanager
 def inference(model: str, micro_batch: int) -> Iterator[None]:
     """Run a network: no gradients, full float32 where float32 is asked for, repeatable algorithms, and out-of-memory in words.

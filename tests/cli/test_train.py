@@ -75,6 +75,23 @@ def test_a_suite_on_given_networks_reads_them_after_its_own(name, tmp_path, monk
     assert {order.seed for order in asked} == {2}
 
 
+def test_precision_may_be_set_for_a_whole_suite(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("ldznet_bench.cli.train._Asked.train", lambda _self, order: asked.append(order) or tmp_path / order.recipe.name)
+    assert bench("train", "--recipe", "mini", "--set", "precision=fp32", "--output", tmp_path, "--quiet") == 0
+    assert {order.recipe.precision for order in asked} == {"fp32"}
+
+
+@pytest.mark.parametrize(("emulated", "precision"), [(True, "bf16"), (True, "fp32"), (False, "bf16")])
+def test_a_processor_that_emulates_bf16_is_told(emulated, precision, tmp_path, monkeypatch, capsys):
+    from ldznet_bench.training.trainer import Trainer
+
+    monkeypatch.setattr("ldznet_bench.models.devices.emulates_bf16", lambda _device: emulated)
+    monkeypatch.setattr(Trainer, "run", lambda self: self.checkpoints.final)
+    assert bench("train", "--recipe", "mini-autoencoder", "--set", f"precision={precision}", "--output", tmp_path) == 0
+    assert ("faster with --set precision=fp32" in capsys.readouterr().err) == (emulated and precision == "bf16")
+
+
 def test_a_suite_that_makes_its_frozen_networks_puts_the_latest_first(tmp_path):
     asked = {}
 
