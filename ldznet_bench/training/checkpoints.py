@@ -10,19 +10,21 @@ OUTPUT/<recipe>-seed<n>/
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ldznet_bench.atomic import replacing, write_json
+from ldznet_bench.atomic import replacing, write_error, write_json
 from ldznet_bench.errors import RunError, WeightsError
 from ldznet_bench.training.recipe import DEFAULTS
 
@@ -70,6 +72,27 @@ class Checkpoints:
     def final(self) -> Path:
         """Where the published form goes."""
         return self.folder / "final"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder.
+
+        Raises:
+            RunError: one is at work in it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        lock = filelock.FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise RunError(f"another process is training in {self.folder}.", "Wait for it, or give another --output or --seed.") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def begin(self) -> None:
         """Make the folder, or check that what is in it is this training; drop what an interrupted save left.

@@ -109,8 +109,11 @@ def weight_hashes(paths: Sequence[Path]) -> dict[str, str]:
     for root in paths:
         files = [root] if root.is_file() else sorted(root.rglob("*.safetensors"))
         for file in files:
+            name = file.name if root.is_file() else file.relative_to(root).as_posix()
+            while name in found:
+                name += "'"  # of another folder
             with file.open("rb") as opened:
-                found[file.name if root.is_file() else file.relative_to(root).as_posix()] = hashlib.file_digest(opened, "sha256").hexdigest()
+                found[name] = hashlib.file_digest(opened, "sha256").hexdigest()
     return found
 
 

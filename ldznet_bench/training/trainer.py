@@ -81,8 +81,12 @@ class Trainer:
             The published folder.
 
         Raises:
-            BenchError: the loss is no number; the last good state is kept.
+            BenchError: the loss is no number; the last good state is kept. Or another process trains in the same folder.
         """
+        with self.checkpoints.held() if self.accelerator.is_main_process else contextlib.nullcontext():
+            return self._train()
+
+    def _train(self) -> Path:
         if self.accelerator.is_main_process:
             self.checkpoints.begin()
         self.accelerator.wait_for_everyone()

@@ -8,7 +8,7 @@ import torch
 from training_help import Remembers, Silent, order, run, same, tiny, weights
 
 from ldznet_bench.errors import BenchError, RunError
-from ldznet_bench.training.start import make_trainer
+from ldznet_bench.training.start import make_trainer, weight_hashes
 from ldznet_bench.training.trainer import learning_rate
 
 
@@ -65,7 +65,7 @@ def test_what_is_kept(tmp_path):
     watcher = Remembers()
     run(its, watcher)
     names = sorted(path.name for path in its.folder.iterdir())
-    assert [name for name in names if not name.startswith("step-")] == ["best.json", "final", "last.json", "log.jsonl", "recipe.json"]
+    assert [name for name in names if not name.startswith(("step-", "."))] == ["best.json", "final", "last.json", "log.jsonl", "recipe.json"]
     kept = {json.loads((its.folder / f"{which}.json").read_text())["checkpoint"] for which in ("last", "best")}
     assert {name for name in names if name.startswith("step-")} == kept
     assert "step-000004" in kept
@@ -251,3 +251,20 @@ def test_the_rate_rises_then_falls():
     assert rates[2] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.01)
     assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path):
+    its = order(tiny("mini-autoencoder"), tmp_path)
+    first = make_trainer(its, Silent())
+    with first.checkpoints.held(), pytest.raises(RunError, match=r"another process is training in .*mini-autoencoder-seed0"):
+        run(its)
+    run(its)
+
+
+def test_weights_of_one_name_in_two_folders_are_both_in_the_identity(tmp_path):
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "model.safetensors").write_bytes(place.encode())
+    both = weight_hashes([tmp_path / "a", tmp_path / "b"])
+    assert len(set(both.values())) == 2
+    assert both != weight_hashes([tmp_path / "b", tmp_path / "a"])
