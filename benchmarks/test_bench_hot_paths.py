@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "model
 
 from ldznet_bench.datasets.load import load_dataset
 from ldznet_bench.datasets.sample import ImageFile, Sample
-from ldznet_bench.evaluation.counting import make_record
+from ldznet_bench.evaluation.counting import count, make_records
 from ldznet_bench.evaluation.journal import Journal, read_batch, record_frames
 from ldznet_bench.evaluation.targets import make_target
 from ldznet_bench.masks.geometry import Geometry, polygon
@@ -68,7 +68,7 @@ def test_resize_and_score_a_sample(benchmark, protocol):
     rules = get_protocol(protocol)
     one, image = sample()
     scores, _ = soft(352, 352)
-    record = benchmark(lambda: make_record(one, image, make_target(one.geometry, rules), scores, rules, rules.threshold, seed=0))
+    record = benchmark(lambda: make_records([count(one, image, make_target(one.geometry, rules), scores, rules, rules.threshold, seed=0)])[0])
     assert sum(record["hist_fg"]) == record["gt_area"] > 0
     assert record["union"] == record["gt_area"] + record["pred_area"] - record["intersection"]
 
@@ -77,7 +77,7 @@ def test_journal(benchmark, tmp_path):
     rules = get_protocol("clipseg@1")
     one, image = sample()
     scores, _ = soft(352, 352)
-    records = [make_record(one, image, make_target(one.geometry, rules), scores, rules, 0.3, seed=0)] * 16
+    records = make_records([count(one, image, make_target(one.geometry, rules), scores, rules, 0.3, seed=0)]) * 16
     path = tmp_path / "a.bin"
     with Journal(path) as journal:
         benchmark(journal.append, records)

@@ -45,22 +45,6 @@ class Counted:
     score_map: bytes | None
 
 
-def make_record(
-    sample: Sample,
-    image: ImageFile,
-    target: Target,
-    scores: Any,  # noqa: ANN401 - an array or a tensor
-    protocol: Protocol,
-    threshold: float,
-    *,
-    seed: int,
-    keep_mask: bool = True,
-    **more: Any,  # noqa: ANN401 - of `count`
-) -> Record:
-    """Count one sample: `count` and `make_records` in one."""
-    return make_records([count(sample, image, target, scores, protocol, threshold, seed=seed, **more)], keep_masks=keep_mask)[0]
-
-
 def count(
     sample: Sample,
     image: ImageFile,

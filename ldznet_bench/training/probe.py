@@ -20,7 +20,7 @@ from torch import Tensor
 from ldznet_bench.datasets.load import load_dataset
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.errors import BenchError, WeightsError, unknown_name
-from ldznet_bench.evaluation.counting import make_record
+from ldznet_bench.evaluation.counting import count, make_records
 from ldznet_bench.evaluation.images import open_rgb
 from ldznet_bench.evaluation.seeds import seed_of
 from ldznet_bench.evaluation.selection import select
@@ -53,7 +53,6 @@ from ldznet_bench.training.tokenizer import padded_ids
 if TYPE_CHECKING:
     from ldznet_bench.datasets.store import PreparedDataset
     from ldznet_bench.evaluation.loop import Progress
-    from ldznet_bench.records import Record
 
 Ldm = Literal["trained", "random"]
 RULES = "native@1"
@@ -250,20 +249,11 @@ class Prober:
                 grid = pairs[0].image.source.shape[-2:]
                 maps = {block: decoders[block](feature, text, grid)[:, 0].sigmoid() for block, feature in zip(self.blocks, features, strict=True)}
             for block, scores in maps.items():
-                records: list[Record] = [
-                    make_record(
-                        sample,
-                        image,
-                        make_target(sample.geometry, rules),
-                        scores[row].cpu(),
-                        rules,
-                        rules.threshold,
-                        seed=pairs[row].seed,
-                        keep_mask=False,
-                    )
+                counted = [
+                    count(sample, image, make_target(sample.geometry, rules), scores[row].cpu(), rules, rules.threshold, seed=pairs[row].seed)
                     for row, (image, sample) in enumerate(batch)
                 ]
-                totals[block].add(Columns.from_records(records))
+                totals[block].add(Columns.from_records(make_records(counted, keep_masks=False)))
             progress.update(len(batch))
         return {block: {name: float(total.result()[name] or 0) for name in ("ap", "miou")} for block, total in totals.items()}
 

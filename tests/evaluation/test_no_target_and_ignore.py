@@ -11,7 +11,7 @@ from fake import Bar, FakeDataset, make_cell
 
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.errors import DataError
-from ldznet_bench.evaluation.counting import make_record
+from ldznet_bench.evaluation.counting import count, make_records
 from ldznet_bench.evaluation.targets import make_target
 from ldznet_bench.masks import rle
 from ldznet_bench.masks.geometry import Geometry
@@ -54,7 +54,9 @@ def record(protocol: str, scores: np.ndarray, ignore: np.ndarray | None, truth: 
     codes = () if ignore is None else (rle.encode(ignore),)
     sample = Sample("s", "i", "p", Geometry(*truth.shape, ((rle.encode(truth),),), codes))
     rules = get_protocol(protocol)
-    return make_record(sample, ImageFile("i", None, *truth.shape), make_target(sample.geometry, rules), scores, rules, rules.threshold, seed=0)  # type: ignore[arg-type, return-value]
+    return make_records(
+        [count(sample, ImageFile("i", None, *truth.shape), make_target(sample.geometry, rules), scores, rules, rules.threshold, seed=0)]
+    )[0]  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize("protocol", ["native@1", "lisa@1", "refer@1"])
