@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ldznet_bench.datasets.adapter import Adapter, Request
 from ldznet_bench.datasets.fields import Fields, flatten, numbers
 from ldznet_bench.datasets.jsonstream import load_json, read_array
@@ -17,7 +15,8 @@ from ldznet_bench.datasets.places import ImageFinder, check_root, find_folder, n
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.errors import DataError
 from ldznet_bench.masks.geometry import Geometry, Polygon
-from ldznet_bench.masks.rasterise import rasterise
+from ldznet_bench.masks.rasterise import outline
+from ldznet_bench.masks.spans import area
 
 RELEASE = "VGPhraseCut_v0"
 # The loader's own name, and the name in the README and on the authors' drive.
@@ -135,10 +134,10 @@ def _relative_size(task: Fields, geometry: Geometry) -> float:
     if bound < SMALL:
         return bound  # surely small, so no mask is made
     try:
-        mask = rasterise(geometry.parts, geometry.height, geometry.width, "pil")
+        true = area(outline(geometry.parts, geometry.height, geometry.width, "pil"))
     except DataError as error:
         task.fail(f"'Polygons': {error.what.rstrip('.')}")
-    return int(np.count_nonzero(mask)) / pixels
+    return true / pixels
 
 
 def _bound(geometry: Geometry) -> float:

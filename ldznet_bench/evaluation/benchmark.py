@@ -186,7 +186,7 @@ def _run(request: Request, model: str, dataset: PreparedDataset, output: Path) -
     segmenter = cell.segmenter
     samples = _samples(cell)
     flops = _flops(segmenter, cell, samples[0], request)
-    latency = _latencies(segmenter, cell, samples)  # also the warm-up
+    latency = _latencies(segmenter, cell, samples, request)  # also the warm-up
     watch = _Watch()
     start = time.perf_counter()
     with PeakMemory(segmenter.device) as peak:
@@ -237,17 +237,18 @@ def _spent(folder: Path) -> dict[str, float]:
     return {key: float(sum(values)) for key, values in table.items() if key not in ("block", "samples")}
 
 
-def _latencies(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFile, Sample]]) -> dict[str, float] | None:
+def _latencies(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFile, Sample]], request: Request) -> dict[str, float] | None:
     if isinstance(segmenter, Oracle):
         return None
-    first = list({image.image_id: (image, sample) for image, sample in samples}.values())[: _LATENCIES + 1]
+    first = list({image.image_id: (image, sample) for image, sample in samples}.values())[:_LATENCIES]
     seconds = []
-    for image, sample in [first[0], *first]:  # the first warms up
+    warm = first if request.compiled else first[:1]  # compiling takes seconds for every size that was not met before
+    for image, sample in [*warm, *first]:
         start = time.perf_counter()
         maps = segmenter.predict([_pair(segmenter, cell, image, sample)])
         np.asarray(maps[0] if isinstance(maps[0], np.ndarray) else maps[0].cpu())
         seconds.append(time.perf_counter() - start)
-    return {name: 1000 * float(np.quantile(seconds[1:], share)) for name, share in (("p50", 0.5), ("p95", 0.95))}
+    return {name: 1000 * float(np.quantile(seconds[len(warm) :], share)) for name, share in (("p50", 0.5), ("p95", 0.95))}
 
 
 def _maps(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFile, Sample]]) -> list[npt.NDArray[np.float32]]:

@@ -183,7 +183,7 @@ class _Folder(Source):
     def __init__(self, path: Path) -> None:
         self._files: dict[str, Path] = {}
         others = []
-        for file in sorted(path.iterdir()):
+        for file in sorted(path.iterdir(), key=lambda file: file.name):
             if file.suffix.lower() not in (".png", ".npy"):
                 others.append(file.name)
             elif file.stem in self._files:

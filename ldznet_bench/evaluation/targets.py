@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from ldznet_bench.atomic import replacing
 from ldznet_bench.masks.geometry import Geometry
-from ldznet_bench.masks.rasterise import rasterise
+from ldznet_bench.masks.rasterise import outline, rasterise
 from ldznet_bench.masks.resize import nearest_floor, nearest_pil
-from ldznet_bench.masks.spans import SpansOfMany, filled
+from ldznet_bench.masks.spans import SpansOfMany, filled, united
 from ldznet_bench.protocols import Protocol
 
 Mask = npt.NDArray[np.bool_]
@@ -85,6 +85,10 @@ def make_target(geometry: Geometry, protocol: Protocol, size: tuple[int, int] | 
         size: (height, width) of a prediction that replaces the annotation canvas, as PhraseCut's evaluator does.
     """
     height, width = size or (geometry.height, geometry.width)
+    # Only to resize, to ignore and to sum does it take pixels.
+    if protocol.canvas is None and not geometry.ignore and protocol.rasteriser != "coco-sum-equals-one":
+        each = [outline(instance, height, width, protocol.rasteriser) for instance in geometry.instances]
+        return Target((height, width), len(each), spans=SpansOfMany.joined(each if len(each) == 1 else [united(each), *each]))
     instances = [rasterise(instance, height, width, protocol.rasteriser) for instance in geometry.instances]
     masks = instances if len(instances) == 1 else [_union(geometry, instances, protocol), *instances]
     valid = ~rasterise(geometry.ignore, height, width, protocol.rasteriser) if geometry.ignore else None

@@ -24,6 +24,7 @@ from pycocotools import mask as coco
 from ldznet_bench.errors import DataError, unknown_name
 from ldznet_bench.masks import rle, scanline
 from ldznet_bench.masks.geometry import Geometry, Part, Polygon, Rle
+from ldznet_bench.masks.spans import Spans, spans_of, united
 from ldznet_bench.protocols import Rasteriser
 
 Mask = npt.NDArray[np.bool_]
@@ -35,6 +36,7 @@ MAX_COORDINATE = 2e8
 MAX_PERIMETER = 2**20
 # Annotation tools place vertices on the far border (x = width) or half a pixel past it; that is no oddity.
 OUTSIDE_TOLERANCE = 1.0
+_NOTHING: Spans = np.empty(0, dtype=np.int64)
 
 
 def rasterise(parts: Sequence[Part], height: int, width: int, rasteriser: Rasteriser) -> Mask:
@@ -54,18 +56,44 @@ def rasterise(parts: Sequence[Part], height: int, width: int, rasteriser: Raster
             is not valid; a canvas without pixels or above `rle.MAX_PIXELS`.
         BenchError: there is no such rule.
     """
-    rle.check_canvas(height, width)
-    if rasteriser not in get_args(Rasteriser):
-        raise unknown_name("rasteriser", rasteriser, get_args(Rasteriser))
-    rings = [part.xy for part in parts if isinstance(part, Polygon)]
+    rings = _checked_rings(parts, height, width, rasteriser)
     bitmaps = [_on_canvas(rle.decode(part), height, width) for part in parts if isinstance(part, Rle)]
-    _check_vertices(rings)
     if rasteriser == "coco-sum-equals-one":
         return _covered_once([*bitmaps, *_coco_each(rings, height, width)], height, width)
     mask = _UNIONS[rasteriser](rings, height, width)
     for bitmap in bitmaps:
         mask |= bitmap
     return mask
+
+
+def outline(parts: Sequence[Part], height: int, width: int, rasteriser: Rasteriser) -> Spans:
+    """The spans of the mask that `rasterise` makes of the same, which ``pil`` and ``coco`` find without making it, at a third of the cost.
+
+    Args:
+        parts: polygons and run-length codes, of one instance or of several.
+        height: rows of the canvas.
+        width: columns of the canvas.
+        rasteriser: the rule for polygons.
+
+    Raises:
+        DataError: as `rasterise` does.
+        BenchError: there is no such rule.
+    """
+    find = _OUTLINES.get(rasteriser)
+    if find is None:
+        return spans_of(rasterise(parts, height, width, rasteriser))
+    found = [find(_checked_rings(parts, height, width, rasteriser), height, width)]
+    found += [_outline_on_canvas(part, height, width) for part in parts if isinstance(part, Rle)]
+    return found[0] if len(found) == 1 else united(found)
+
+
+def _checked_rings(parts: Sequence[Part], height: int, width: int, rasteriser: Rasteriser) -> list[Ring]:
+    rle.check_canvas(height, width)
+    if rasteriser not in get_args(Rasteriser):
+        raise unknown_name("rasteriser", rasteriser, get_args(Rasteriser))
+    rings = [part.xy for part in parts if isinstance(part, Polygon)]
+    _check_vertices(rings)
+    return rings
 
 
 def polygon_oddities(geometry: Geometry) -> tuple[str, ...]:
@@ -88,14 +116,31 @@ def polygon_oddities(geometry: Geometry) -> tuple[str, ...]:
 
 
 def _pil(rings: Sequence[Ring], height: int, width: int) -> Mask:
+    drawn: npt.NDArray[np.uint8] = np.array(_pil_drawn([np.trunc(ring) for ring in rings if len(ring) >= 2], height, width))
+    return drawn.view(np.bool_)
+
+
+def _pil_drawn(rings: Sequence[Ring], height: int, width: int) -> Image.Image:
     # One canvas for all: a polygon only ever sets pixels, so this is the official union of one canvas each, four times faster.
     image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
     for ring in rings:
-        if len(ring) >= 2:
-            draw.polygon(np.trunc(ring).ravel().tolist(), fill=1, outline=1)
-    drawn: npt.NDArray[np.uint8] = np.array(image)
-    return drawn.view(np.bool_)
+        draw.polygon(ring.ravel().tolist(), fill=1, outline=1)
+    return image
+
+
+def _pil_outline(rings: Sequence[Ring], height: int, width: int) -> Spans:
+    rings = [np.trunc(ring) for ring in rings if len(ring) >= 2]
+    if not rings:
+        return _NOTHING
+    # Only the box about the vertices is looked at; what is right of it or below is not even drawn, and moves no pixel within.
+    points = np.concatenate(rings)
+    (left, top), (right, bottom) = (points.min(axis=0) - 1).tolist(), (points.max(axis=0) + 2).tolist()
+    left, top, right, bottom = max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
+    if left >= right or top >= bottom:
+        return _NOTHING
+    drawn: npt.NDArray[np.uint8] = np.asarray(_pil_drawn(rings, bottom, right).crop((left, top, right, bottom)))
+    return spans_of(drawn.view(np.bool_), (left, top), height)
 
 
 def _coco(rings: Sequence[Ring], height: int, width: int) -> Mask:
@@ -103,6 +148,11 @@ def _coco(rings: Sequence[Ring], height: int, width: int) -> Mask:
     if not codes:
         return np.zeros((height, width), dtype=np.bool_)
     return rle.decode(Rle(height, width, coco.merge(codes)["counts"]))
+
+
+def _coco_outline(rings: Sequence[Ring], height: int, width: int) -> Spans:
+    codes = _coco_codes(rings, height, width)
+    return rle.spans(Rle(height, width, coco.merge(codes)["counts"])) if codes else _NOTHING
 
 
 def _coco_each(rings: Sequence[Ring], height: int, width: int) -> list[Mask]:
@@ -142,6 +192,12 @@ def _on_canvas(bitmap: Mask, height: int, width: int) -> Mask:
     return canvas
 
 
+def _outline_on_canvas(code: Rle, height: int, width: int) -> Spans:
+    if (code.height, code.width) == (height, width):
+        return rle.spans(code)
+    return spans_of(_on_canvas(rle.decode(code), height, width))
+
+
 def _check_vertices(rings: Sequence[Ring]) -> None:
     if not rings:
         return
@@ -156,3 +212,4 @@ def _check_vertices(rings: Sequence[Ring]) -> None:
 
 
 _UNIONS: dict[str, Callable[[Sequence[Ring], int, int], Mask]] = {"pil": _pil, "skimage": scanline.union, "coco": _coco}
+_OUTLINES: dict[str, Callable[[Sequence[Ring], int, int], Spans]] = {"pil": _pil_outline, "coco": _coco_outline}

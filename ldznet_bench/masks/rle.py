@@ -89,6 +89,16 @@ def area(rle: Rle, error: type[BenchError] = DataError) -> int:
     return int(runs(rle, error)[1::2].sum())
 
 
+def spans(rle: Rle, error: type[BenchError] = DataError) -> Spans:
+    """The spans of a code's mask, see `ldznet_bench.masks.spans`.
+
+    Raises:
+        BenchError: of class `error`, where the code is not valid (see `runs`).
+    """
+    toggles = _toggles(runs(rle, error))
+    return np.append(toggles, rle.height * rle.width) if toggles.size & 1 else toggles
+
+
 def runs(rle: Rle, error: type[BenchError] = DataError) -> npt.NDArray[np.int64]:
     """Lengths of the alternating runs of a code, zeros first, down the columns: int64 (m,), none negative, their sum the pixels.
 

@@ -18,22 +18,42 @@ Spans = npt.NDArray[np.int64]
 _ROOM = 32  # bits for positions within a mask, which has at most 2^28 pixels
 
 
-def spans_of(mask: Mask) -> Spans:
-    """The spans of a mask.
+def spans_of(mask: Mask, corner: tuple[int, int] = (0, 0), height: int | None = None) -> Spans:
+    """The spans of a mask, or of one that is all background but for a box.
 
     Args:
-        mask: bool (h, w), h and w at least 1, in any memory order.
+        mask: bool (h, w), h and w at least 1, in any memory order: the whole mask, or the box. The border of a box is background too, except
+            where it is the border of the whole.
+        corner: left column and upper row of the box.
+        height: rows of the whole; None for those of `mask`.
     """
     if mask.ndim != 2 or mask.size == 0:
         raise ValueError(f"expected a non-empty (h, w) mask, got shape {mask.shape}")
     mask = np.ascontiguousarray(mask, dtype=np.bool_)
-    height, width = mask.shape
+    (rows, width), (left, upper) = mask.shape, corner
+    height = rows if height is None else height
     # Changes down the columns are found in row-major order and sorted: no transposed copy.
-    row, column = np.divmod(np.flatnonzero(mask[1:] != mask[:-1]), width)
+    changes = np.flatnonzero(mask[1:] != mask[:-1])
+    row = changes // width
+    column = changes - row * width
     across = np.flatnonzero(mask[0, 1:] != mask[-1, :-1])  # from the foot of a column to the head of the next
-    ends = np.array([0] * bool(mask[0, 0]) + [mask.size] * bool(mask[-1, -1]), dtype=np.int64)
-    spans: Spans = np.concatenate((column * height + row + 1, (across + 1) * height, ends))
+    ends = np.array([0] * bool(mask[0, 0]) + [width] * bool(mask[-1, -1]), dtype=np.int64)
+    spans: Spans = np.concatenate((column * height + row + (upper + 1), (across + 1) * height, ends * height))
+    spans += left * height
     spans.sort()
+    return spans
+
+
+def united(many: Sequence[Spans]) -> Spans:
+    """The spans of the union of several masks of one size, which may be none."""
+    events = np.concatenate([np.empty(0, np.int64), *many]) << 1
+    events[1::2] |= 1  # an end
+    events.sort()
+    inside = np.cumsum(1 - 2 * (events & 1)) > 0
+    events >>= 1
+    last = np.append(events[1:] != events[:-1], True)[: events.size]  # of those at its position
+    events, inside = events[last], inside[last]
+    spans: Spans = events[inside != np.concatenate(((False,), inside[:-1]))[: inside.size]]
     return spans
 
 
@@ -70,7 +90,11 @@ class SpansOfMany:
     @classmethod
     def of(cls, masks: Sequence[Mask]) -> SpansOfMany:
         """The spans of k masks, at least one."""
-        each = [spans_of(mask) for mask in masks]
+        return cls.joined([spans_of(mask) for mask in masks])
+
+    @classmethod
+    def joined(cls, each: Sequence[Spans]) -> SpansOfMany:
+        """The same from the spans of each, at least one."""
         return cls(np.concatenate(each), np.cumsum([0, *map(len, each)]))
 
     def __len__(self) -> int:

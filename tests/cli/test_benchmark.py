@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from make_clipseg import write_clipseg
+
+from ldznet_bench.evaluation import benchmark
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +62,26 @@ def test_fast_is_found_once_and_is_identity(bench, clipseg, tmp_path):
     about = json.loads((tmp_path / other["path"] / "run.json").read_text())
     assert about["identity"]["recipe"]["channels_last"] is True and other["identity"] != run["identity"]
     assert bench("run", "--models", "box", "--fast", "--compile", "--limit", 2).code == 0, "models without networks have nothing to compile"
+
+
+@pytest.mark.parametrize(("compiled", "calls"), [(False, 4), (True, 6)])
+def test_what_is_compiled_for_a_new_size_is_not_latency(compiled, calls, monkeypatch):
+    """One call warms a plain network up; a compiled one meets every image before the clock counts."""
+    seen, clock = [], iter(range(100))
+    monkeypatch.setattr(benchmark, "_pair", lambda _model, _cell, image, _sample: seen.append(image.image_id))
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
+    segmenter = SimpleNamespace(predict=lambda pairs: [np.zeros((2, 2), np.float32) for _ in pairs])
+    images = [(SimpleNamespace(image_id=name), None) for name in "abbc"]
+    assert benchmark._latencies(segmenter, None, images, SimpleNamespace(compiled=compiled)) == {"p50": 1000, "p95": 1000}
+    assert (len(seen), seen[-3:]) == (calls, ["a", "b", "c"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here, and g++ is not installed")
+def test_a_compiled_network_is_timed_and_its_scores_are_compared(bench):
+    said = bench("benchmark", "--models", "clipseg", "--compile", "--limit", 6, "--json")
+    assert said.code == 0, said.err
+    (found,) = json.loads(said.out)["models"]
+    assert found["recipe"]["compiled"] is True and found["effect"]["options"] == {"compiled": True}
+    assert found["effect"]["largest"] < 1e-4 * found["effect"]["spread"] and found["effect"]["counts"] == []
+    assert found["latency_ms"]["p95"] < 1000, "compiling is no part of it"

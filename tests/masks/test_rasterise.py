@@ -12,8 +12,9 @@ from pycocotools import mask as coco
 from ldznet_bench.errors import BenchError, DataError
 from ldznet_bench.masks import rle
 from ldznet_bench.masks.geometry import Geometry, Rle, polygon
-from ldznet_bench.masks.rasterise import MAX_COORDINATE, polygon_oddities, rasterise
+from ldznet_bench.masks.rasterise import MAX_COORDINATE, outline, polygon_oddities, rasterise
 from ldznet_bench.masks.resize import nearest_floor, nearest_pil
+from ldznet_bench.masks.spans import spans_of
 
 # pycocotools 2.0.11 still makes its masks in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -152,8 +153,36 @@ def test_under_three_points_cover_nothing_where_pycocotools_takes_them(ring, hei
     assert not rasterise([polygon(ring)], height, width, "coco").any()
 
 
+# Outlines: the same masks as spans
+
+codes = st.tuples(sides, sides, st.integers(0, 2**32)).map(lambda its: rle.encode(np.random.default_rng(its[2]).random(its[:2]) < 0.5))
+
+
+def is_outlined(parts, height, width, rule):
+    return outline(parts, height, width, rule).tolist() == spans_of(rasterise(parts, height, width, rule)).tolist()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.one_of(rings.map(polygon), codes), max_size=5), sides, sides, st.sampled_from(RULES))
+def test_outlines_are_those_of_the_masks(parts, height, width, rule):
+    assert is_outlined(parts, height, width, rule)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(-90000, 90000).map(lambda n: n / 100)] * 2), min_size=2, max_size=7), st.sampled_from(["pil", "coco"]))
+def test_outlines_of_polygons_larger_than_the_canvas(points, rule):
+    assert is_outlined([polygon(np.array(points))], 300, 400, rule)
+
+
+@pytest.mark.parametrize("rule", ["pil", "coco"])
+def test_outlines_of_stress_polygons(phrasecut_goldens, rule):
+    stress = [([polygon(case["polygon"])], case["height"], case["width"]) for case in phrasecut_goldens.expected["stress"]]
+    assert [place for place, case in enumerate(stress) if not is_outlined(*case, rule)] == []
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_no_parts_no_pixels(rule):
+    assert outline([], 5, 7, rule).size == 0
     assert not rasterise([], 5, 7, rule).any()
 
 
@@ -210,14 +239,17 @@ def test_a_code_of_another_size_is_cropped_or_padded(height, width):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 2 * MAX_COORDINATE])
 def test_coordinates_that_are_no_pixels(rule, value):
-    with pytest.raises(DataError, match="vertex"):
-        rasterise([TRIANGLE, polygon([1, 2, value, 3, 4, 5])], 10, 10, rule)
+    for make in (rasterise, outline):
+        with pytest.raises(DataError, match="vertex"):
+            make([TRIANGLE, polygon([1, 2, value, 3, 4, 5])], 10, 10, rule)
 
 
 @pytest.mark.parametrize("rule", ["pil", "skimage"])
 def test_far_outside_is_clipped(rule):
     far = MAX_COORDINATE
-    assert rasterise([polygon([-far, -far, far, -far, far, far, -far, far])], 10, 12, rule).all()
+    parts = [polygon([-far, -far, far, -far, far, far, -far, far])]
+    assert rasterise(parts, 10, 12, rule).all()
+    assert outline(parts, 10, 12, rule).tolist() == [0, 120]
 
 
 @pytest.mark.parametrize("rule", ["coco", "coco-sum-equals-one"])
@@ -233,13 +265,15 @@ def test_canvases_that_cannot_be(height, width):
 
 
 def test_a_corrupt_code():
-    with pytest.raises(DataError, match="run-length code"):
-        rasterise([Rle(4, 4, b"o")], 4, 4, "coco")
+    for make in (rasterise, outline):
+        with pytest.raises(DataError, match="run-length code"):
+            make([Rle(4, 4, b"o")], 4, 4, "coco")
 
 
 def test_an_unknown_rule_names_the_nearest():
-    with pytest.raises(BenchError, match="skimage"):
-        rasterise([TRIANGLE], 10, 10, "skimag")  # type: ignore[arg-type]
+    for make in (rasterise, outline):
+        with pytest.raises(BenchError, match="skimage"):
+            make([TRIANGLE], 10, 10, "skimag")  # type: ignore[arg-type]
 
 
 # Oddities

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ldznet_bench.masks.spans import SpansOfMany, area, filled, shared, spans_of
+from ldznet_bench.masks.spans import SpansOfMany, area, filled, shared, spans_of, united
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
@@ -71,3 +71,20 @@ def test_empty_and_full_masks(value):
 def test_a_mask_in_any_memory_order():
     mask = np.random.default_rng(0).random((30, 40)) < 0.3
     assert spans_of(np.asfortranarray(mask)).tolist() == spans_of(mask).tolist()
+
+
+@settings(max_examples=300, deadline=None)
+@given(several())
+def test_the_union_of_several(masks):
+    assert united([spans_of(mask) for mask in masks]).tolist() == spans_of(np.logical_or.reduce(masks)).tolist()
+    assert united([]).tolist() == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(hnp.arrays(bool, shapes), *[st.integers(0, 3)] * 4)
+def test_a_mask_that_is_background_but_for_a_box(inner, left, right, upper, lower):
+    # No margin: the box meets that border of the whole; otherwise one row or column of background is the box's own.
+    whole = np.pad(inner, ((upper, lower), (left, right)))
+    corner = (max(left - 1, 0), max(upper - 1, 0))
+    box = whole[corner[1] : whole.shape[0] - max(lower - 1, 0), corner[0] : whole.shape[1] - max(right - 1, 0)]
+    assert spans_of(box, corner, whole.shape[0]).tolist() == spans_of(whole).tolist()
