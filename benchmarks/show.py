@@ -207,7 +207,7 @@ sys.exit(code)
 def score(options: argparse.Namespace) -> None:
     """`score` of PhraseCut test's number of PNG masks: the share of everything but reading the PNGs, in processor time, imports included.
 
-    Cold (the set is prepared, masks are drawn), of a set that is prepared already, and with masks from the cache; that also of PNGs of one bit a pixel.
+    Cold (the set is prepared, masks are drawn), of a set that is prepared already, and with masks from the cache, also of one bit a pixel.
     """
     samples = options.samples or 14_354
     with scratch() as folder:

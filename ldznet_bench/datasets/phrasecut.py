@@ -15,8 +15,7 @@ from ldznet_bench.datasets.places import ImageFinder, check_root, find_folder, n
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.errors import DataError
 from ldznet_bench.masks.geometry import Geometry, Polygon
-from ldznet_bench.masks.rasterise import outline
-from ldznet_bench.masks.spans import area
+from ldznet_bench.masks.rasterise import covered
 
 RELEASE = "VGPhraseCut_v0"
 # The loader's own name, and the name in the README and on the authors' drive.
@@ -134,7 +133,7 @@ def _relative_size(task: Fields, geometry: Geometry) -> float:
     if bound < SMALL:
         return bound  # surely small, so no mask is made
     try:
-        true = area(outline(geometry.parts, geometry.height, geometry.width, "pil"))
+        true = covered(geometry.parts, geometry.height, geometry.width, "pil")
     except DataError as error:
         task.fail(f"'Polygons': {error.what.rstrip('.')}")
     return true / pixels

@@ -11,8 +11,7 @@ import numpy as np
 
 from ldznet_bench.datasets.counts import count_table
 from ldznet_bench.datasets.store import PreparedDataset
-from ldznet_bench.masks.rasterise import outline
-from ldznet_bench.masks.spans import area
+from ldznet_bench.masks.rasterise import covered
 
 # Shares of the canvas; 2 % and 20 % are PhraseCut's bounds of small and large.
 SIZE_BINS = (0.0, 0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -64,8 +63,7 @@ def _sizes(dataset: PreparedDataset) -> dict[str, int]:
     for group in dataset.groups():
         for sample in group.samples:
             geometry = sample.geometry
-            spans = outline(geometry.parts, geometry.height, geometry.width, "coco")
-            shares.append(area(spans) / (geometry.height * geometry.width))
+            shares.append(covered(geometry.parts, geometry.height, geometry.width, "coco") / (geometry.height * geometry.width))
     # Bins are (low, high], so that a share of exactly 2 % is small and only a mask without pixels is 0.
     positions = np.searchsorted(SIZE_BINS, shares, side="left")
     names = ["0", *(f"{low:g}-{high:g}" for low, high in itertools.pairwise(SIZE_BINS))]

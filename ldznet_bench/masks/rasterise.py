@@ -24,7 +24,7 @@ from pycocotools import mask as coco
 from ldznet_bench.errors import DataError, unknown_name
 from ldznet_bench.masks import rle, scanline
 from ldznet_bench.masks.geometry import Geometry, Part, Polygon, Rle
-from ldznet_bench.masks.spans import Spans, spans_of, united
+from ldznet_bench.masks.spans import Spans, area, spans_of, united
 from ldznet_bench.protocols import Rasteriser
 
 Mask = npt.NDArray[np.bool_]
@@ -87,6 +87,18 @@ def outline(parts: Sequence[Part], height: int, width: int, rasteriser: Rasteris
     return found[0] if len(found) == 1 else united(found)
 
 
+def covered(parts: Sequence[Part], height: int, width: int, rasteriser: Rasteriser) -> int:
+    """How many pixels the mask has that `rasterise` makes of the same.
+
+    Raises:
+        DataError: as `rasterise` does.
+        BenchError: there is no such rule.
+    """
+    if rasteriser == "pil" and not any(isinstance(part, Rle) for part in parts):
+        return int(np.count_nonzero(_pil_box(_checked_rings(parts, height, width, rasteriser), height, width)[0]))
+    return area(outline(parts, height, width, rasteriser))
+
+
 def _checked_rings(parts: Sequence[Part], height: int, width: int, rasteriser: Rasteriser) -> list[Ring]:
     rle.check_canvas(height, width)
     if rasteriser not in get_args(Rasteriser):
@@ -129,18 +141,21 @@ def _pil_drawn(rings: Sequence[Ring], height: int, width: int) -> Image.Image:
     return image
 
 
-def _pil_outline(rings: Sequence[Ring], height: int, width: int) -> Spans:
+def _pil_box(rings: Sequence[Ring], height: int, width: int) -> tuple[Mask, tuple[int, int]]:
+    """All that is not background, with a border of one pixel within the canvas, and its left column and upper row."""
     rings = [np.trunc(ring) for ring in rings if len(ring) >= 2]
-    if not rings:
-        return _NOTHING
-    # Only the box about the vertices is looked at; what is right of it or below is not even drawn, and moves no pixel within.
-    points = np.concatenate(rings)
-    (left, top), (right, bottom) = (points.min(axis=0) - 1).tolist(), (points.max(axis=0) + 2).tolist()
-    left, top, right, bottom = max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
-    if left >= right or top >= bottom:
-        return _NOTHING
-    drawn: npt.NDArray[np.uint8] = np.asarray(_pil_drawn(rings, bottom, right).crop((left, top, right, bottom)))
-    return spans_of(drawn.view(np.bool_), (left, top), height)
+    points = np.concatenate(rings) if rings else np.full((1, 2), -2.0)
+    (left, upper), (right, lower) = (points.min(axis=0) - 1).tolist(), (points.max(axis=0) + 2).tolist()
+    left, upper, right, lower = max(int(left), 0), max(int(upper), 0), min(int(right), width), min(int(lower), height)
+    if left >= right or upper >= lower:
+        return np.zeros((1, 1), dtype=np.bool_), (0, 0)
+    # What lies right of the box or below is not even drawn, which moves no pixel within; another origin would.
+    drawn: npt.NDArray[np.uint8] = np.asarray(_pil_drawn(rings, lower, right).crop((left, upper, right, lower)))
+    return drawn.view(np.bool_), (left, upper)
+
+
+def _pil_outline(rings: Sequence[Ring], height: int, width: int) -> Spans:
+    return spans_of(*_pil_box(rings, height, width), height)
 
 
 def _coco(rings: Sequence[Ring], height: int, width: int) -> Mask:

@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 from ldznet_bench.errors import BenchError, DataError
 from ldznet_bench.masks import rle
 from ldznet_bench.masks.geometry import Geometry, Rle, polygon
-from ldznet_bench.masks.rasterise import MAX_COORDINATE, outline, polygon_oddities, rasterise
+from ldznet_bench.masks.rasterise import MAX_COORDINATE, covered, outline, polygon_oddities, rasterise
 from ldznet_bench.masks.resize import nearest_floor, nearest_pil
 from ldznet_bench.masks.spans import spans_of
 
@@ -159,7 +159,8 @@ codes = st.tuples(sides, sides, st.integers(0, 2**32)).map(lambda its: rle.encod
 
 
 def is_outlined(parts, height, width, rule):
-    return outline(parts, height, width, rule).tolist() == spans_of(rasterise(parts, height, width, rule)).tolist()
+    mask = rasterise(parts, height, width, rule)
+    return outline(parts, height, width, rule).tolist() == spans_of(mask).tolist() and covered(parts, height, width, rule) == mask.sum()
 
 
 @settings(max_examples=400, deadline=None)
