@@ -20,7 +20,7 @@ _NETWORKS = ("autoencoder", "clip", "ldm", "rgbnet", "znet", "ldznet", "clipseg"
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("network", required=False, type=click.Choice(_NETWORKS))
-@click.option("--variant", type=click.Choice(["mini", "full"]), default="mini", show_default=True, help="Which size of the network.")
+@click.option("--variant", type=click.Choice(["mini", "full"]), help="Which size of the network; mini by default. A recipe states its own.")
 @click.option("--recipe", "name", metavar="NAME", help="A recipe or suite that comes with the package, or a YAML file. [VARIANT-NETWORK]")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe; repeat for more.")
 @click.option("--dataset", metavar="NAME", help="The labelled train split of a segmentation network. [the recipe's]")
@@ -45,7 +45,7 @@ _NETWORKS = ("autoencoder", "clip", "ldm", "rgbnet", "znet", "ldznet", "clipseg"
 @options.as_json
 def command(
     network: str | None,
-    variant: str,
+    variant: str | None,
     name: str | None,
     changes: tuple[str, ...],
     dataset: str | None,
@@ -80,6 +80,9 @@ def command(
     from ldznet_bench.places import home_folder
     from ldznet_bench.training.recipe import suite_names
 
+    if name is not None and variant is not None:
+        raise BenchError(f"--variant {variant} was given beside --recipe {name}, which states its own.", "Leave one of them out.")
+    variant = variant or "mini"
     edits = _changes(changes, dataset)
     frozen = tuple(options.pairs(weights).values())
     for path in frozen:

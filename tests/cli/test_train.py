@@ -111,6 +111,7 @@ def test_a_suite_that_makes_its_frozen_networks_puts_the_latest_first(tmp_path):
         (("autoencoder", "--set", "stepz=3"), "unknown recipe key 'stepz'. Did you mean 'steps'"),
         (("autoencoder", "--set", "steps"), "--set 'steps' is not KEY=VALUE"),
         (("autoencoder", "--variant", "full"), "unknown recipe 'full-autoencoder'"),
+        (("znet", "--recipe", "mini-znet", "--variant", "mini"), "--variant mini was given beside --recipe mini-znet"),
         (("znet", "--recipe", "mini-clip"), "the recipe mini-clip trains clip, not znet"),
         (("znet", "--weights", "sd=nowhere"), "there is nothing at nowhere"),
         (("--recipe", "mini", "--set", "steps=3"), "a suite has several"),
