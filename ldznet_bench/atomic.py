@@ -73,6 +73,14 @@ def write_error(path: Path, error: OSError) -> BenchError:
     return BenchError(f"cannot write {path}: {reason}.", remedy)
 
 
+def lock_error(path: Path, error: OSError) -> BenchError:
+    """The error for a lock that cannot be had, which on some shared file systems none can."""
+    return BenchError(
+        f"{path} cannot be locked: {error.strerror or error}.",
+        "Processes that share a folder need file locks there. Give each machine a folder of its own, and copy them together when all are done.",
+    )
+
+
 def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 

@@ -9,6 +9,8 @@ import click
 
 from ldznet_bench.cli import options
 from ldznet_bench.cli.data import data_options, open_datasets
+from ldznet_bench.cli.unfinished import as_json as unfinished
+from ldznet_bench.cli.unfinished import listed
 
 if TYPE_CHECKING:
     from ldznet_bench.evaluation.cell import Cell
@@ -92,8 +94,8 @@ def _print_plan(request: Request, *, as_json: bool) -> int:
         text = {"complete": "finished, will not be run again", "started": f"continues at {line['done']}", "new": "new"}[line["state"]]
         why = f" (differs from the finished one: {', '.join(line['why'])})" if line["why"] else ""
         click.echo(f"{line['model']} on {line['dataset']} under {line['protocol']}: {line['samples']} samples, {text}{why}\n  {line['path']}")
-        for part in missing:
-            click.echo(f"  {part}")
+        for text in listed(missing):
+            click.echo(f"  {text}")
     return 0
 
 
@@ -121,7 +123,7 @@ def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
                 {
                     "runs": [_as_json(path) for path in finished],
                     "waiting": len(waiting),
-                    "unfinished": _unfinished(waiting),
+                    "unfinished": [unfinished(cell.folder.path) for cell in waiting],
                     "errors": problems,
                     **more,
                 }
@@ -132,8 +134,8 @@ def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
         click.echo(_spread_text(spread) if spread else _table(finished), nl=False)
     for cell in waiting:
         click.echo(f"{_name(cell)} waits for the other shards; the last one to finish merges them.", err=True)
-        for part in cell.folder.missing():
-            click.echo(f"  {part}", err=True)
+        for text in listed(cell.folder.missing()):
+            click.echo(f"  {text}", err=True)
     if waiting:
         click.echo("A part that died: start it again as before. The same command without --shard makes all that is missing.", err=True)
     return 2 if problems else 0
@@ -148,9 +150,8 @@ def _run_cell(cell: Cell, *, quiet: bool) -> bool:
             click.echo(f"{name}: finished before, not run again.", err=True)
         elif state == "started":
             click.echo(f"{name}: continues.", err=True)
-            for part in cell.folder.missing():
-                if part.state in ("died", "stopped"):
-                    click.echo(f"  {part}", err=True)
+            for text in listed([part for part in cell.folder.missing() if part.state in ("died", "stopped")]):
+                click.echo(f"  {text}", err=True)
         elif why := cell.folder.why_new():
             click.echo(f"{name}: run anew beside the finished one, because of {', '.join(why)}.", err=True)
     return cell.run(make_progress(quiet))
@@ -158,10 +159,6 @@ def _run_cell(cell: Cell, *, quiet: bool) -> bool:
 
 def _name(cell: Cell) -> str:
     return f"{cell.model} on {cell.dataset.name} under {cell.protocol.full_name}"
-
-
-def _unfinished(cells: list[Cell]) -> list[dict[str, Any]]:
-    return [{"path": str(cell.folder.path), "parts": [part.to_json() for part in cell.folder.missing()]} for cell in cells]
 
 
 def _as_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import click
 
 from ldznet_bench.cli import options
 from ldznet_bench.cli.data import data_options, open_datasets
+from ldznet_bench.cli.unfinished import as_json, listed
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -47,19 +48,23 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
     quiet = given["quiet"] or given["as_json"]
     data = open_datasets([dataset], given, quiet=quiet)[0]
     segmenter = Predictions(name, predictions, groups=data.groups, missing=given["missing"], size_mismatch=given["size_mismatch"])
-    runs = []
+    runs, waiting = [], []
     for protocol in options.names(given["protocols"]):
         keys = {key: given[key] for key in ("output", "home", "threshold_file")}
         cell = make_cell(segmenter, data, protocol, batch=given["micro_batch"], keep_masks=not given["no_masks"], **keys)
         if cell.run(make_progress(quiet)):
             runs.append(read_run(cell.folder.path))
         else:
+            waiting.append(cell.folder.path)
             click.echo(f"{protocol}: waits for the other shards; the last one to finish merges them.", err=True)
+            for text in listed(cell.folder.missing()):
+                click.echo(f"  {text}", err=True)
         if cell.missing and not quiet:
             meaning = "left out of every figure" if segmenter.missing == "skip" else "counted as empty masks"
             click.echo(f"{len(cell.missing)} samples have no prediction and are {meaning}.", err=True)
     if given["as_json"]:
-        click.echo(dump_json({"runs": [{"path": str(run.path), **run.summary} for run in runs]}), nl=False)
+        found = [{"path": str(run.path), **run.summary} for run in runs]
+        click.echo(dump_json({"runs": found, "waiting": len(waiting), "unfinished": [as_json(path) for path in waiting]}), nl=False)
     elif runs:
         click.echo(render(runs, ["all"], style="plain"), nl=False)
     return 0

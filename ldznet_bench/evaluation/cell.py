@@ -147,6 +147,7 @@ class Cell:
         """
         if self.folder.complete():
             self._restamp()
+            self.folder.drop_journals()  # of a process that was killed when all was done, or copied from another machine since
             return True
         self._refuse_bad_images()
         if not self.folder.begin(self._about(), self.selection.images):
@@ -155,7 +156,8 @@ class Cell:
         try:
             self._count(make_progress)
         except PredictionError:
-            self.folder.drop_if_unfinished()  # mended predictions have another identity, so nothing here would ever be continued
+            if self.settings.shard.count == 1:  # others may be at work
+                self.folder.drop_if_unfinished()  # mended predictions have another identity, so nothing here would ever be continued
             raise
         return self._finish()
 

@@ -1,6 +1,6 @@
 """The journal of one process: CRC-framed, append-only, so that a crash loses at most the micro-batch in flight.
 
-A frame is a header (magic, kind, stored length, raw length, CRC-32 of the stored bytes) and a zstd-compressed payload. A record frame holds
+A frame is a header (magic, kind, stored length, raw length, CRC-32 of these and of the stored bytes) and a zstd-compressed payload. A record frame holds
 one micro-batch as an Arrow record batch, a note frame holds JSON (timings). An opening frame says which process writes and what its numbers depend
 on, a closing frame that it left off by itself. Each frame reaches the operating system before the next
 micro-batch starts, which survives a killed process; it reaches the disk at most a second later, which bounds what a power cut can take.
@@ -22,12 +22,13 @@ from typing import Any, Self
 import filelock
 import pyarrow as pa
 
-from ldznet_bench.atomic import write_error
+from ldznet_bench.atomic import lock_error, write_error
 from ldznet_bench.errors import BenchError, RunError
 from ldznet_bench.records import SCHEMA
 
 _HEADER = struct.Struct("<4s4sIII")
-_MAGIC = b"LDZJ"
+_LENGTHS = struct.Struct("<4sII")
+_MAGIC = b"LDZK"
 _RECORDS = b"RECS"
 _NOTE = b"NOTE"
 _OPENING = b"OPEN"
@@ -63,7 +64,7 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(f"{path}.lock" if lock is None else lock)
-            self._lock.acquire(timeout=0)
+            _take(self._lock, path)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             end = max((frame.offset + frame.stored for frame in frames(path)), default=0)
             os.ftruncate(self._file, end)
@@ -112,7 +113,7 @@ class Journal:
     def _write(self, kind: bytes, payload: Any) -> None:  # noqa: ANN401 - bytes or an Arrow buffer
         stored = self._codec.compress(payload, asbytes=True)
         raw = payload.size if isinstance(payload, pa.Buffer) else len(payload)
-        frame = memoryview(_HEADER.pack(_MAGIC, kind, len(stored), raw, zlib.crc32(stored)) + stored)
+        frame = memoryview(_HEADER.pack(_MAGIC, kind, len(stored), raw, _checksum(kind, raw, stored)) + stored)
         try:
             while frame:
                 frame = frame[os.write(self._file, frame) :]
@@ -121,6 +122,19 @@ class Journal:
                 self._synced = time.monotonic()
         except OSError as error:
             raise write_error(self.path, error) from error
+
+
+def _take(lock: filelock.BaseFileLock, path: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise
+    except OSError as error:
+        raise lock_error(path, error) from error
+
+
+def _checksum(kind: bytes, raw: int, stored: bytes) -> int:
+    return zlib.crc32(stored, zlib.crc32(_LENGTHS.pack(kind, len(stored), raw)))
 
 
 def frames(path: Path) -> Iterator[Frame]:
@@ -132,7 +146,7 @@ def frames(path: Path) -> Iterator[Frame]:
                 return
             offset = file.tell()
             content = file.read(stored)
-            if len(content) < stored or zlib.crc32(content) != crc:
+            if len(content) < stored or _checksum(kind, raw, content) != crc:
                 return
             yield Frame(path, offset, stored, raw, kind)
 

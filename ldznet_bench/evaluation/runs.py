@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ldznet_bench.atomic import replacing, write_error, write_json
+from ldznet_bench.atomic import lock_error, replacing, write_error, write_json
 from ldznet_bench.errors import RunError
 from ldznet_bench.evaluation.identity import Identity, differences
 from ldznet_bench.evaluation.journal import Frame, Journal, notes, openings, read_batch, record_frames
@@ -31,6 +31,7 @@ from ldznet_bench.records import SCHEMA
 _ROW_GROUP = 256
 _ROWS_READ = 64  # under native@1 a record holds 51 KB of counts, which reading takes four times: 13 MB at once
 _FRAMES_IN_MEMORY = 8
+_DAMAGED = "It was edited or damaged: remove that run folder and run again."
 
 
 @dataclass(frozen=True)
@@ -72,24 +73,27 @@ class RunFolder:
             RunError: the folder holds a run of something else, which somebody put there.
         """
         run = self.read()
-        if run is not None and run["identity_digest"] != self.identity.digest:
+        if run is None:
+            return False
+        if run["identity_digest"] != self.identity.digest:
             self._refuse_foreign(run["identity"], "run.json", "Remove that folder and run again.")
-        return run is not None and run["status"] == "complete" and run["content"] == self.content and (self.path / "summary.json").is_file()
+        whole = all((self.path / name).is_file() for name in ("summary.json", "records.parquet"))
+        return whole and run["status"] == "complete" and run["content"] == self.content
 
     def read(self) -> dict[str, Any] | None:
         """``run.json``, or None where there is none."""
-        return read_json(self.path / "run.json")
+        return read_json(self.path / "run.json", ("status", "content", "identity", "identity_digest", "provenance"))
 
     def summary(self) -> dict[str, Any]:
         """``summary.json`` of a complete cell."""
-        value = read_json(self.path / "summary.json")
+        value = read_json(self.path / "summary.json", ("metrics", "partial"))
         if value is None:
             raise RunError(f"{self.path} is not complete: it has no summary.json.", "Repeat the command that started it; it continues.")
         return value
 
     def why_new(self) -> list[str]:
         """What differs from the latest finished cell of the same names; empty where there is none."""
-        runs = [read_json(path) for path in self._siblings.glob("*/run.json") if path.parent != self.path]
+        runs = [_readable(path) for path in self._siblings.glob("*/run.json") if path.parent != self.path]
         others = [run for run in runs if run is not None and run["status"] == "complete" and run["provenance"].get("limit") is None]
         if not others:
             return []
@@ -105,9 +109,19 @@ class RunFolder:
         with self.locked("merge"):
             if self.complete():
                 return False
+            self._refuse_other_content()
             write_plan(self.path, plan)
             write_json(self.path / "run.json", {**about, "status": "incomplete", "content": self.content})
         return True
+
+    def _refuse_other_content(self) -> None:
+        """Parts that keep other things (``--no-masks``, ``--keep-maps``) would wait for one another, and the last one drop what the others counted."""
+        others = {path.name.partition(".")[0] for path in (self.path / "journal").glob("*.bin")} - {self.content}
+        if others:
+            raise RunError(
+                f"{self.path} was begun with records of another kind ({', '.join(sorted(others))}; this command asks for {self.content}).",
+                "Give the same --no-masks and --keep-maps as before, or remove its journal folder and begin anew.",
+            )
 
     def open_journal(self, shard: Shard) -> Journal:
         """The journal of this process.
@@ -174,8 +188,15 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(self.path, error) from error
-        with filelock.FileLock(self.path / f".{name}.lock"):
+        lock = filelock.FileLock(self.path / f".{name}.lock")
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise lock_error(self.path, error) from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def write_records(self, sample_ids: Sequence[str]) -> None:
         """Merge the journals to ``records.parquet``, in dataset order.
@@ -183,6 +204,8 @@ class RunFolder:
         Raises:
             RunError: two processes counted a sample differently; the samples are named.
         """
+        for abandoned in self.path.glob(".*.part"):  # of a process that was killed here: whoever merges has the lock
+            abandoned.unlink(missing_ok=True)
         with replacing(self.path / "records.parquet") as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
             for table in _merged(self.journals, sample_ids):
                 writer.write_table(table, row_group_size=_ROW_GROUP)
@@ -203,6 +226,8 @@ class RunFolder:
 
     def drop_journals(self) -> None:
         """Remove what a complete cell needs no more, whoever wrote it."""
+        if not (self.path / "journal").is_dir():
+            return
         for path in (self.path / "journal").glob("*"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a late process may just be opening its own
@@ -220,19 +245,32 @@ class RunFolder:
             yield from file.iter_batches(batch_size=_ROWS_READ, columns=columns)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any] | None:
     """A JSON object, or None where the file is absent.
 
+    Args:
+        path: the file.
+        keys: that it must have.
+
     Raises:
-        RunError: the file is not JSON.
+        RunError: the file is not JSON, no object, or lacks one of the keys.
     """
     try:
         value: dict[str, Any] = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise RunError(f"{path} is not valid JSON ({error}).", "It was edited or damaged: remove that run folder and run again.") from error
+        raise RunError(f"{path} is not valid JSON ({error}).", _DAMAGED) from error
+    if lacking := set(keys).difference(value) if isinstance(value, dict) else {"{…}"}:
+        raise RunError(f"{path} is no such file of a run: it lacks {', '.join(sorted(lacking))}.", _DAMAGED)
     return value
+
+
+def _readable(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path, ("status", "identity", "provenance"))
+    except RunError:
+        return None
 
 
 def _name(text: str) -> str:

@@ -37,13 +37,21 @@ class Shard:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """From RANK and WORLD_SIZE, as torchrun, accelerate and most launchers set them; one part where they are absent."""
         try:
-            return cls(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
+            rank, size = int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1"))
         except ValueError as error:
             raise BenchError(f"RANK and WORLD_SIZE are not numbers ({error}).", "Unset them or start with torchrun.") from error
+        if not 0 <= rank < size:
+            raise BenchError(f"RANK is {rank} where WORLD_SIZE is {size}.", "Unset both, or give each of WORLD_SIZE processes a RANK from 0 on.")
+        return cls(rank, size)
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
     def has(self, group_index: int) -> bool:
         """Whether the image group at that position of the dataset belongs to this process."""
-        return (group_index // BLOCK_IMAGES) % self.count == self.index
+        return Shard.of(group_index, self.count) == self
+
+    @classmethod
+    def of(cls, group_index: int, count: int) -> Self:
+        """Which of `count` parts the image group at that position belongs to."""
+        return cls((group_index // BLOCK_IMAGES) % count, count)

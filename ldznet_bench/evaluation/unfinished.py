@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ldznet_bench.atomic import replacing
+from ldznet_bench.errors import RunError
 from ldznet_bench.evaluation.journal import is_closed, openings, read_batch, record_frames
 from ldznet_bench.evaluation.sharding import Shard
 from ldznet_bench.evaluation.workers import Worker, when
@@ -60,10 +61,18 @@ def write_plan(folder: Path, rows: Sequence[tuple[int, str, int]]) -> None:
         rows: position in the dataset, image id and number of samples, per image.
     """
     path = folder / "journal" / _PLAN
-    if not path.is_file():
+    if not _is_whole(path):
         columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _ROWS, strict=True)]
         with replacing(path) as temporary:
             pq.write_table(pa.table(columns, schema=_ROWS), temporary, compression="zstd")
+
+
+def _is_whole(plan: Path) -> bool:
+    try:
+        pq.read_metadata(plan.absolute())
+    except (OSError, pa.ArrowInvalid):  # absent, or damaged
+        return False
+    return True
 
 
 def missing_parts(folder: Path, content: str) -> list[Part]:
@@ -76,7 +85,7 @@ def missing_parts(folder: Path, content: str) -> list[Part]:
         content: what its records hold, as ``run.json`` says.
 
     Raises:
-        RunError: a journal does not say who wrote it.
+        RunError: a journal does not say who wrote it, or what the run consists of cannot be read.
     """
     try:
         return _missing(folder / "journal" / _PLAN, sorted((folder / "journal").glob(f"{content}.*.bin")))
@@ -90,7 +99,8 @@ def parts_of(folder: Path) -> list[Part]:
     Raises:
         RunError: a journal does not say who wrote it.
     """
-    return missing_parts(folder, json.loads((folder / "run.json").read_bytes())["content"])
+    about = json.loads((folder / "run.json").read_bytes())
+    return missing_parts(folder, about.get("content", "masks"))
 
 
 def _missing(plan: Path, journals: Sequence[Path]) -> list[Part]:
@@ -99,14 +109,14 @@ def _missing(plan: Path, journals: Sequence[Path]) -> list[Part]:
         return []
     count = seen[-1][0].shard.count
     last = {worker.shard: (worker, path) for worker, path in seen if worker.shard.count == count}
-    lacking = _lacking(plan, journals)
+    lacking: dict[Shard, list[tuple[str, int]]] = {}
+    for group, image, samples in _lacking(plan, journals):
+        lacking.setdefault(Shard.of(group, count), []).append((image, samples))
     parts = []
-    for shard in (Shard(index, count) for index in range(count)):
-        its = [(image, samples) for group, image, samples in lacking if shard.has(group)]
-        if its:
-            worker, path = last.get(shard, (None, None))
-            state = "was never started" if worker is None or path is None else _state(worker, path)
-            parts.append(Part(shard, worker, state, sum(samples for _, samples in its), tuple(image for image, _ in its)))
+    for shard, its in sorted(lacking.items(), key=lambda item: item[0].index):
+        worker, path = last.get(shard, (None, None))
+        state = "was never started" if worker is None or path is None else _state(worker, path)
+        parts.append(Part(shard, worker, state, sum(samples for _, samples in its), tuple(image for image, _ in its)))
     return parts
 
 
@@ -126,7 +136,10 @@ def _lacking(plan: Path, journals: Sequence[Path]) -> list[tuple[int, str, int]]
         batch = read_batch(frame)
         for image, sample in zip(batch.column("image_id").to_pylist(), batch.column("sample_id").to_pylist(), strict=True):
             done.setdefault(image, set()).add(sample)
-    rows = pq.read_table(plan.absolute()).to_pydict()
+    try:
+        rows = pq.read_table(plan.absolute()).to_pydict()
+    except pa.ArrowInvalid as error:
+        raise RunError(f"{plan} cannot be read ({error}).", "It is written anew when the run is continued.") from error
     planned = zip(rows["group"], rows["image_id"], rows["samples"], strict=True)
     left = ((group, image, samples - len(done.get(image, ()))) for group, image, samples in planned)
     return [row for row in left if row[2] > 0]

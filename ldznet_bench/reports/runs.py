@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldznet_bench.errors import RunError, UnfinishedError, unknown_name
+from ldznet_bench.errors import BenchWarning, RunError, UnfinishedError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,45 @@ class Run:
 
 
 def find_runs(root: Path) -> tuple[list[Run], list[Path]]:
-    """Finished runs under a folder, by path, and the folders of unfinished ones.
+    """Finished runs under a folder, by path, and the folders of unfinished ones. Of a damaged one it is said that it is left out.
 
     Raises:
-        RunError: the folder does not exist, or a run's files cannot be read.
+        RunError: the folder does not exist.
     """
     if not root.is_dir():
         raise RunError(f"{root} is not a folder of runs.", "Name one with --output, or make runs with `ldznet-bench run`.")
     finished, unfinished = [], []
-    for path in sorted(root.rglob("run.json")):
-        about = _read(path)
-        if about.get("status") == "complete":
-            finished.append(read_run(path.parent))
-        else:
-            unfinished.append(path.parent)
+    for path in sorted(_run_folders(root)):
+        try:
+            if is_finished(path):
+                finished.append(read_run(path))
+            else:
+                unfinished.append(path)
+        except RunError as error:
+            warnings.warn(f"left out: {error}", BenchWarning, stacklevel=2)
     return finished, unfinished
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    """Folders with a run.json, behind links too; none twice."""
+    seen = set()
+    for folder, below, files in os.walk(root, followlinks=True):
+        place = os.stat(folder)
+        if (place.st_dev, place.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
+        if "run.json" in files:
+            yield Path(folder)
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the run in a folder is.
+
+    Raises:
+        RunError: its ``run.json`` cannot be read.
+    """
+    return bool(_read(path / "run.json", ("status",))["status"] == "complete")
 
 
 def read_run(path: Path) -> Run:
@@ -76,7 +102,8 @@ def read_run(path: Path) -> Run:
     Raises:
         RunError: its files cannot be read.
     """
-    return Run(path, _read(path / "run.json"), _read(path / "summary.json"))
+    about = _read(path / "run.json", ("identity", "identity_digest", "data", "provenance", "rules"))
+    return Run(path, about, _read(path / "summary.json", ("dataset", "protocol", "model", "metrics", "slices", "n_samples", "n_images")))
 
 
 def choose(runs: Sequence[Run], *, models: Sequence[str] = (), datasets: Sequence[str] = (), protocols: Sequence[str] = ()) -> list[Run]:
@@ -94,11 +121,14 @@ def _named(value: str, names: Sequence[str], cut: str) -> bool:
     return any(value == name or (value.startswith(name) and value[len(name)] in cut) for name in names)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    remedy = "Remove that run folder and run again."
     try:
         value: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}).", "Remove that run folder and run again.") from error
+        raise RunError(f"{path} cannot be read ({error}).", remedy) from error
+    if lacking := set(keys).difference(value) if isinstance(value, dict) else {"{…}"}:
+        raise RunError(f"{path} is no such file of a run: it lacks {', '.join(sorted(lacking))}.", remedy)
     return value
 
 
@@ -112,7 +142,7 @@ def find_run(root: Path, text: str) -> list[Run]:
     """
     path = Path(text)
     if (path / "run.json").is_file():
-        if _read(path / "run.json").get("status") != "complete":
+        if not is_finished(path):
             raise UnfinishedError([path])
         return [read_run(path)]
     runs, unfinished = find_runs(root)

@@ -150,7 +150,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
             f"{path} has no records.parquet.", "The run is unfinished or a part of it was not copied: repeat its command, or copy the whole folder."
         )
     try:
-        with pq.ParquetFile(file) as parquet:
+        with pq.ParquetFile(file.absolute()) as parquet:  # a relative path whose first part holds a colon would be a URI
             version = (parquet.schema_arrow.metadata or {}).get(b"ldznet_bench.records", b"none").decode()
             if version != str(RECORD_SCHEMA_VERSION):
                 what = f"{file} holds records of version {version}, this ldznet_bench reads version {RECORD_SCHEMA_VERSION}."

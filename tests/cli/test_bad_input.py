@@ -141,11 +141,17 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_run_continues(bench, tm
     assert bench("run", "--models", "box").code == 0
 
 
-def test_a_damaged_run_folder_is_told(bench, tmp_path):
-    bench("run", "--models", "box")
-    next((tmp_path / "runs").rglob("run.json")).write_text("{")
-    refused(bench("run", "--models", "box"), "not valid JSON")
-    refused(bench("report"), "run.json")
+@pytest.mark.filterwarnings("default::ldznet_bench.errors.BenchWarning")
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"status": "complete"}'])
+@pytest.mark.parametrize("name", ["run.json", "summary.json"])
+def test_a_damaged_run_folder_is_told_and_the_others_are_reported(bench, tmp_path, name, text):
+    bench("run", "--models", "box,oracle", "--limit", 3)
+    next((tmp_path / "runs").rglob(f"box/*/{name}")).write_text(text)
+    refused(bench("run", "--models", "box", "--limit", 3), name)
+    said = bench("report", "--limited")
+    assert (said.code, "oracle" in said.out, "box" in said.out) == (0, True, False)
+    assert f"left out: {next((tmp_path / 'runs').rglob(f'box/*/{name}')).relative_to(tmp_path)}" in said.err
+    refused(bench("report", "--limited", "--models", "box"), "no finished run")
 
 
 def test_weights_that_are_not_there(bench, tmp_path):
