@@ -1,6 +1,7 @@
 """The journal of one process: CRC-framed, append-only, so that a crash loses at most the micro-batch in flight.
 
-A frame is a header (magic, kind, stored length, raw length, CRC-32 of these and of the stored bytes) and a zstd-compressed payload. A record frame holds
+A frame is a header (magic, kind, stored length, raw length, CRC-32 of these and of the stored bytes) and a zstd-compressed payload. A record
+frame holds
 one micro-batch as an Arrow record batch, a note frame holds JSON (timings). An opening frame says which process writes and what its numbers depend
 on, a closing frame that it left off by itself. Each frame reaches the operating system before the next
 micro-batch starts, which survives a killed process; it reaches the disk at most a second later, which bounds what a power cut can take.

@@ -115,7 +115,7 @@ class RunFolder:
         return True
 
     def _refuse_other_content(self) -> None:
-        """Parts that keep other things (``--no-masks``, ``--keep-maps``) would wait for one another, and the last one drop what the others counted."""
+        """Parts that keep other things (``--no-masks``) would wait for one another, and the last one drop what the others counted."""
         others = {path.name.partition(".")[0] for path in (self.path / "journal").glob("*.bin")} - {self.content}
         if others:
             raise RunError(

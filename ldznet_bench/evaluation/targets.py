@@ -7,6 +7,8 @@ import hashlib
 import json
 import sqlite3
 import struct
+import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ldznet_bench.atomic import replacing
+from ldznet_bench.errors import BenchError, BenchWarning
 from ldznet_bench.masks.geometry import Geometry
 from ldznet_bench.masks.rasterise import outline, rasterise
 from ldznet_bench.masks.resize import nearest_floor, nearest_pil
@@ -116,7 +119,8 @@ class TargetCache:
     """Targets of one dataset under one protocol's drawing rules, on disk.
 
     An SQLite file: it is written aside while an undisturbed pass draws the masks, appears when that pass is complete, and is read by key, so that
-    memory stays flat. Masks are kept as spans, which is also what is counted with: a mask is filled only where a score map asks for its pixels.
+    memory stays flat. One that is damaged, or cannot be written, is done without, as a warning says: it only spares work. Masks are kept as
+    spans, which is also what is counted with: a mask is filled only where a score map asks for its pixels.
 
     Args:
         folder: where cache files live; None draws every time and keeps nothing.
@@ -132,36 +136,62 @@ class TargetCache:
         self._writer: _Writer | None = None
         if folder is None:
             return
-        path = folder / f"{_cache_key(fingerprint, protocol)}.sqlite"
+        path = self._path = folder / f"{_cache_key(fingerprint, protocol)}.sqlite"
         if path.is_file():
             # The loop counts in one thread and opens and closes here in another, never at once.
             self._reader = self._stack.enter_context(
                 contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False))
             )
         elif complete:
-            self._writer = self._stack.enter_context(_writing(path))
+            self._begin(path)
 
     def get(self, sample_id: str, geometry: Geometry) -> Target:
         """The target of a sample; drawn where the cache has none. Those with pixels to ignore or without target are drawn each time."""
         if geometry.ignore or not geometry.instances:
             return make_target(geometry, self._protocol)
-        found = None if self._reader is None else self._reader.execute("SELECT masks FROM targets WHERE sample = ?", (sample_id,)).fetchone()
+        found = None if self._reader is None else self._read(self._reader, sample_id)
         if found is not None:
-            return _unpack(found[0])
+            return found
         target = make_target(geometry, self._protocol)
         if self._writer is not None:
-            self._writer.add(sample_id, target)
+            try:
+                self._writer.add(sample_id, target)
+            except sqlite3.Error as error:  # a full disk, most likely
+                self._without(error)
         return target
+
+    def _begin(self, path: Path) -> None:
+        try:
+            self._writer = self._stack.enter_context(_writing(path))
+        except (BenchError, sqlite3.Error) as error:
+            self._without(error)
+
+    def _read(self, reader: sqlite3.Connection, sample_id: str) -> Target | None:
+        try:
+            found = reader.execute("SELECT masks FROM targets WHERE sample = ?", (sample_id,)).fetchone()
+            return None if found is None else _unpack(found[0])
+        except (sqlite3.Error, ValueError, TypeError, struct.error) as error:
+            self._path.unlink(missing_ok=True)  # the next whole pass writes it anew
+            self._without(error)
+            return None
+
+    def _without(self, error: Exception) -> None:
+        warnings.warn(f"masks are drawn without the cache {self._path} ({error}).", BenchWarning, stacklevel=2)
+        self.discard()
+        self._reader = self._writer = None
 
     def finish(self) -> None:
         """Every sample was asked for: let a cache that was being written appear."""
-        self._stack.close()
+        try:
+            self._stack.close()
+        except (BenchError, sqlite3.Error) as error:
+            self._without(error)
 
     def discard(self) -> None:
         """The pass did not reach its end: forget what was being written. Does nothing after `finish`."""
         if self._writer is not None:
             self._writer.abandoned = True
-        with contextlib.suppress(_Abandoned):
+        with contextlib.suppress(_Abandoned, BenchError, sqlite3.Error):
             self._stack.close()
 
 
@@ -188,13 +218,14 @@ def _writing(path: Path) -> Iterator[_Writer]:
             connection.execute("CREATE TABLE targets (sample TEXT PRIMARY KEY, masks BLOB NOT NULL) WITHOUT ROWID")
             writer = _Writer(connection)
             yield writer
-            connection.commit()
+            if not writer.abandoned:
+                connection.commit()
         if writer.abandoned:
             raise _Abandoned
 
 
 def _cache_key(fingerprint: str, protocol: Protocol) -> str:
-    drawing = [fingerprint, protocol.rasteriser, protocol.canvas, protocol.truth_resize, mask_versions(), 3]
+    drawing = [fingerprint, protocol.rasteriser, protocol.canvas, protocol.truth_resize, mask_versions(), 4]
     return hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -202,13 +233,16 @@ _HEADER = struct.Struct("<3I")
 
 
 def _pack(target: Target) -> bytes:
-    """Canvas and number of masks, where each mask's spans end, then the spans, in 32-bit numbers."""
+    """Canvas and number of masks, where each mask's spans end, then the spans, then the CRC-32 of all that, in 32-bit numbers."""
     spans = target.spans
-    return _HEADER.pack(*target.shape, len(spans)) + np.concatenate((spans.ends[1:], spans.spans)).astype("<u4").tobytes()
+    content = _HEADER.pack(*target.shape, len(spans)) + np.concatenate((spans.ends[1:], spans.spans)).astype("<u4").tobytes()
+    return content + zlib.crc32(content).to_bytes(4, "little")
 
 
 def _unpack(content: bytes) -> Target:
+    if zlib.crc32(content[:-4]).to_bytes(4, "little") != content[-4:]:
+        raise ValueError("a mask in it is damaged")
     height, width, count = _HEADER.unpack_from(content)
-    numbers = np.frombuffer(content, "<u4", offset=_HEADER.size).astype(np.int64)
+    numbers = np.frombuffer(content[:-4], "<u4", offset=_HEADER.size).astype(np.int64)
     spans = SpansOfMany(numbers[count:], np.concatenate(((0,), numbers[:count])))
     return Target((height, width), max(1, count - 1), spans=spans)

@@ -78,7 +78,7 @@ def _run_folders(root: Path) -> Iterator[Path]:
     """Folders with a run.json, behind links too; none twice."""
     seen = set()
     for folder, below, files in os.walk(root, followlinks=True):
-        place = os.stat(folder)
+        place = Path(folder).stat()
         if (place.st_dev, place.st_ino) in seen:
             below.clear()
             continue

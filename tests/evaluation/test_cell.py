@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import sqlite3
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fake import Bar, FakeDataset, content, make_cell
 
-from ldznet_bench.errors import BenchError, DataError, RunError
-from ldznet_bench.evaluation import loop
+from ldznet_bench.errors import BenchError, BenchWarning, DataError, RunError
+from ldznet_bench.evaluation import loop, targets
 from ldznet_bench.evaluation.agreement import differences
 from ldznet_bench.evaluation.runs import RunFolder
 from ldznet_bench.evaluation.sharding import Shard
@@ -250,6 +253,96 @@ def test_the_mask_cache_gives_the_same_bytes(tmp_path):
         cell.run(Bar)
         assert content(cell) == content(plain)
     assert len(list((tmp_path / "masks").glob("*.sqlite"))) == 1
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "junk", "another database", "flipped bits"])
+def test_a_damaged_mask_cache_is_done_without_and_written_anew(tmp_path, damage):
+    plain = make_cell(tmp_path / "a", load_model("noise"))
+    plain.run(Bar)
+    make_cell(tmp_path / "b", load_model("noise"), cache=tmp_path / "masks").run(Bar)
+    (path,) = (tmp_path / "masks").glob("*.sqlite")
+    whole = path.read_bytes()
+    if damage == "another database":
+        path.unlink()
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE other (x)")
+    elif damage == "flipped bits":
+        with contextlib.closing(sqlite3.connect(path)) as its, its:
+            ((masks,),) = its.execute("SELECT masks FROM targets WHERE sample = '0_0'").fetchall()
+            its.execute("UPDATE targets SET masks = ? WHERE sample = '0_0'", (masks[:14] + bytes([masks[14] ^ 4]) + masks[15:],))
+    else:
+        path.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "junk": b"x" * 9000}[damage])
+    again = make_cell(tmp_path / "c", load_model("noise"), cache=tmp_path / "masks")
+    with pytest.warns(BenchWarning, match=f"without the cache {path}"):
+        again.run(Bar)
+    assert content(again) == content(plain)
+    make_cell(tmp_path / "d", load_model("noise"), cache=tmp_path / "masks").run(Bar)
+    make_cell(tmp_path / "e", load_model("noise"), cache=tmp_path / "masks").run(Bar)
+
+
+def test_a_mask_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    plain = make_cell(tmp_path / "a", load_model("noise"))
+    plain.run(Bar)
+    (tmp_path / "file").write_text("")
+    cell = make_cell(tmp_path / "b", load_model("noise"), cache=tmp_path / "file" / "masks")
+    with pytest.warns(BenchWarning, match="without the cache"):
+        cell.run(Bar)
+    assert content(cell) == content(plain)
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(targets._Writer, "add", full)
+    cell = make_cell(tmp_path / "c", load_model("noise"), cache=tmp_path / "masks")
+    with pytest.warns(BenchWarning, match="disk is full"):
+        cell.run(Bar)
+    assert content(cell) == content(plain)
+    assert list((tmp_path / "masks").iterdir()) == []
+
+
+def test_what_a_killed_merge_left_behind_is_cleared_away(tmp_path):
+    cell = make_cell(tmp_path, load_model("noise"))
+    cell.folder.path.mkdir(parents=True)
+    (cell.folder.path / ".records.parquet.abc.part").write_bytes(b"half")
+    cell.run(Bar)
+    (cell.folder.path / "journal").mkdir()
+    (cell.folder.path / "journal" / "masks.0of1.other.bin").write_bytes(b"")
+    before = content(cell)
+    cell.run(Bar)
+    assert content(cell) == before
+    assert sorted(path.name for path in cell.folder.path.iterdir() if path.suffix != ".lock") == [
+        "records.parquet",
+        "run.json",
+        "summary.json",
+        "timings.parquet",
+    ]
+
+
+def test_a_finished_run_without_its_records_is_made_anew(tmp_path):
+    cell = make_cell(tmp_path, load_model("noise"))
+    cell.run(Bar)
+    before = content(cell)
+    (cell.folder.path / "records.parquet").unlink()
+    assert cell.state() == "new"
+    assert cell.run(Bar) and content(cell) == before
+
+
+def test_parts_that_keep_other_things_do_not_meet(tmp_path):
+    make_cell(tmp_path, load_model("noise"), shard=Shard(0, 2)).run(Bar)
+    with pytest.raises(RunError, match=r"another kind \(masks; this command asks for no-masks\)"):
+        make_cell(tmp_path, load_model("noise"), shard=Shard(1, 2), keep_masks=False).run(Bar)
+    assert make_cell(tmp_path, load_model("noise"), shard=Shard(1, 2)).run(Bar)
+    other = make_cell(tmp_path, load_model("noise"), keep_masks=False)
+    assert other.run(Bar), "of a finished run nothing is left that could not meet"
+
+
+def test_a_folder_without_file_locks_is_told(tmp_path, monkeypatch):
+    def none(*_: object, **__: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", none)
+    with pytest.raises(BenchError, match="cannot be locked: No locks available"):
+        make_cell(tmp_path, load_model("noise")).run(Bar)
 
 
 def test_a_stopped_run_leaves_no_mask_cache(tmp_path):

@@ -67,13 +67,14 @@ def test_a_torn_tail_is_cut_and_writing_goes_on(tmp_path, cut):
     assert path.read_bytes() == whole
 
 
-def test_a_flipped_bit_ends_the_journal_before_its_frame(tmp_path):
+@pytest.mark.parametrize("place", [*range(-20, 0), 0, 3])
+def test_a_flipped_bit_ends_the_journal_before_its_frame(tmp_path, place):
     path = tmp_path / "a.bin"
     with Journal(path) as journal:
         journal.append([record("1")])
         journal.append([record("2")])
     content = bytearray(path.read_bytes())
-    content[list(frames(path))[1].offset + 3] ^= 1
+    content[list(frames(path))[1].offset + place] ^= 1
     path.write_bytes(content)
     assert ids(path) == ["1"]
 

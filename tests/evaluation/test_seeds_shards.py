@@ -31,5 +31,11 @@ def test_a_malformed_shard_is_refused(text):
 def test_launchers_variables_are_read():
     assert Shard.from_environment({"RANK": "3", "WORLD_SIZE": "8"}) == Shard(3, 8)
     assert Shard.from_environment({}) == Shard(0, 1)
+
+
+@pytest.mark.parametrize(
+    "given", [{"RANK": "x"}, {"RANK": "1"}, {"RANK": "3", "WORLD_SIZE": "2"}, {"RANK": "-1", "WORLD_SIZE": "2"}, {"WORLD_SIZE": "0"}]
+)
+def test_launchers_variables_that_cannot_be_are_refused(given):
     with pytest.raises(BenchError, match="RANK"):
-        Shard.from_environment({"RANK": "x"})
+        Shard.from_environment(given)

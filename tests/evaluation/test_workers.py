@@ -14,7 +14,7 @@ import filelock
 import pytest
 from fake import Bar, FakeDataset, content, make_cell
 
-from ldznet_bench.errors import RunError
+from ldznet_bench.errors import PredictionError, RunError
 from ldznet_bench.evaluation import cell as cells
 from ldznet_bench.evaluation.journal import Journal, read_batch, record_frames
 from ldznet_bench.evaluation.plan import describe
@@ -46,6 +46,34 @@ def die(tmp_path: Path, shard: Shard, samples: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     noise(tmp_path, shard).run(Deadly)
+
+
+def test_a_plan_that_was_cut_is_written_anew(tmp_path, whole):
+    noise(tmp_path, Shard(0, 3)).run(Bar)
+    (plan,) = (tmp_path / "runs").rglob("plan.parquet")
+    plan.write_bytes(plan.read_bytes()[:50])
+    with pytest.raises(RunError, match=r"plan\.parquet cannot be read"):
+        parts_of(plan.parent.parent)
+    noise(tmp_path, Shard(1, 3)).run(Bar)
+    assert [str(part.shard) for part in parts_of(plan.parent.parent)] == ["2/3"]
+    last = noise(tmp_path, Shard(2, 3))
+    assert last.run(Bar) and content(last) == whole
+
+
+def test_missing_parts_are_told_in_no_time_however_many(tmp_path):
+    cell = noise(tmp_path, Shard(0, 10**12))
+    cell.run(Bar)
+    assert [str(part.shard) for part in parts_of(cell.folder.path)] == [f"{index}/{10**12}" for index in (1, 2)]
+
+
+def test_bad_predictions_in_one_part_leave_the_others_their_folder(tmp_path, monkeypatch):
+    noise(tmp_path, Shard(0, 2)).run(Bar)
+    other = noise(tmp_path, Shard(1, 2))
+    bad = PredictionError("bad", "")
+    monkeypatch.setattr(type(other.segmenter), "decode", lambda *_: (_ for _ in ()).throw(bad))
+    with pytest.raises(PredictionError):
+        other.run(Bar)
+    assert len(list(other.folder.path.glob("journal/*.0of2.*.bin"))) == 1
 
 
 def killed(tmp_path: Path, shard: Shard, samples: int) -> int:
