@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -81,6 +82,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str] | None) -> int:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller (2>&-)
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
     with warnings.catch_warnings():
         warnings.showwarning = _note
         return _call(arguments)
@@ -110,6 +114,9 @@ def _call(arguments: list[str] | None) -> int:
     except BrokenPipeError:  # before OSError, which it is one of
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (| head); nothing is wrong
         return 0
+    except UnicodeEncodeError as error:
+        odd = str(error.object).encode("utf-8", "surrogateescape")
+        return _say(f"Error: {odd!r} is not UTF-8, which files of runs and datasets are named in. Choose another name.", 2)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         return _say(f"Error: {error.strerror or error}:{where}. Check that the place exists and that you may read and write it.", 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ import click
 from ldznet_bench.cli import options
 from ldznet_bench.cli.data import data_options, open_datasets
 from ldznet_bench.cli.unfinished import as_json as unfinished
-from ldznet_bench.cli.unfinished import listed
+from ldznet_bench.cli.unfinished import listed, missing_lines
 
 if TYPE_CHECKING:
+    from ldznet_bench.errors import BenchError
     from ldznet_bench.evaluation.cell import Cell
     from ldznet_bench.evaluation.plan import Request
     from ldznet_bench.evaluation.unfinished import Part
@@ -99,46 +102,70 @@ def _print_plan(request: Request, *, as_json: bool) -> int:
     return 0
 
 
+@dataclass
+class _Made:
+    """What became of the cells; models are not held on to.
+
+    Attributes:
+        finished: run folders.
+        waiting: names and run folders of cells that other processes still work on.
+        problems: in words.
+    """
+
+    finished: list[Path] = field(default_factory=list)
+    waiting: list[tuple[str, Path]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def failed(self, what: str, error: BenchError) -> None:
+        self.problems.append(f"{what}: {error}")
+        click.echo(f"Error: {self.problems[-1]}", err=True)
+
+
 def _run(request: Request, *, quiet: bool, as_json: bool) -> int:
-    from ldznet_bench.atomic import dump_json
+    made = _make(request, quiet=quiet)
+    spread = _spread(made.finished) if request.spread and not made.waiting and not made.problems else []
+    if as_json:
+        click.echo(_to_json(made, spread if request.spread else None), nl=False)
+    elif made.finished:
+        click.echo(_spread_text(spread) if spread else _table(made.finished), nl=False)
+    for name, path in made.waiting:
+        click.echo(f"{name} waits for the other shards; the last one to finish merges them.", err=True)
+        for text in missing_lines(path):
+            click.echo(f"  {text}", err=True)
+    if made.waiting:
+        click.echo("A part that died: start it again as before. The same command without --shard makes all that is missing.", err=True)
+    return 2 if made.problems else 0
+
+
+def _make(request: Request, *, quiet: bool) -> _Made:
     from ldznet_bench.errors import BenchError
 
-    finished: list[Path] = []
-    problems: list[str] = []
-    waiting: list[Cell] = []
-    for cell in request.cells():
+    made = _Made()
+    for model in request.models:
         try:
-            if _run_cell(cell, quiet=quiet):
-                finished.append(cell.folder.path)
-            else:
-                waiting.append(cell)
-        except BenchError as error:
-            problems.append(f"{_name(cell)}: {error}")
-            click.echo(f"Error: {problems[-1]}", err=True)
-    spread = _spread(finished) if request.spread and not waiting and not problems else []
-    if as_json:
-        more = {"spread": [one.to_json() for one in spread]} if request.spread else {}
-        click.echo(
-            dump_json(
-                {
-                    "runs": [_as_json(path) for path in finished],
-                    "waiting": len(waiting),
-                    "unfinished": [unfinished(cell.folder.path) for cell in waiting],
-                    "errors": problems,
-                    **more,
-                }
-            ),
-            nl=False,
-        )
-    elif finished:
-        click.echo(_spread_text(spread) if spread else _table(finished), nl=False)
-    for cell in waiting:
-        click.echo(f"{_name(cell)} waits for the other shards; the last one to finish merges them.", err=True)
-        for text in listed(cell.folder.missing()):
-            click.echo(f"  {text}", err=True)
-    if waiting:
-        click.echo("A part that died: start it again as before. The same command without --shard makes all that is missing.", err=True)
-    return 2 if problems else 0
+            for cell in dataclasses.replace(request, models=[model]).cells():
+                try:
+                    if _run_cell(cell, quiet=quiet):
+                        made.finished.append(cell.folder.path)
+                    else:
+                        made.waiting.append((_name(cell), cell.folder.path))
+                except BenchError as error:
+                    made.failed(_name(cell), error)
+        except BenchError as error:  # it cannot be loaded; the others can
+            made.failed(model, error)
+    return made
+
+
+def _to_json(made: _Made, spread: list[Repeated] | None) -> str:
+    from ldznet_bench.atomic import dump_json
+
+    value = {
+        "runs": [_as_json(path) for path in made.finished],
+        "waiting": len(made.waiting),
+        "unfinished": [unfinished(path) for _, path in made.waiting],
+        "errors": made.problems,
+    }
+    return dump_json(value if spread is None else {**value, "spread": [one.to_json() for one in spread]})
 
 
 def _run_cell(cell: Cell, *, quiet: bool) -> bool:

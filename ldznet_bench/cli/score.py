@@ -9,7 +9,7 @@ import click
 
 from ldznet_bench.cli import options
 from ldznet_bench.cli.data import data_options, open_datasets
-from ldznet_bench.cli.unfinished import as_json, listed
+from ldznet_bench.cli.unfinished import as_json, missing_lines
 
 
 @click.command(context_settings={"max_content_width": 110})
@@ -41,10 +41,13 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
     from ldznet_bench.api import make_cell
     from ldznet_bench.atomic import dump_json
     from ldznet_bench.cli.progress import make_progress
+    from ldznet_bench.errors import BenchError
     from ldznet_bench.evaluation.predictions import Predictions
     from ldznet_bench.reports.render import render
     from ldznet_bench.reports.runs import read_run
 
+    if not name.strip() or name in (".", "..") or "~" in name:
+        raise BenchError(f"--name {name!r} cannot name a model.", "Names are not empty, `.` or `..`, and a ~ is kept for phrase controls.")
     quiet = given["quiet"] or given["as_json"]
     data = open_datasets([dataset], given, quiet=quiet)[0]
     segmenter = Predictions(name, predictions, groups=data.groups, missing=given["missing"], size_mismatch=given["size_mismatch"])
@@ -57,7 +60,7 @@ def command(dataset: str, predictions: Path, name: str, **given: Any) -> int:  #
         else:
             waiting.append(cell.folder.path)
             click.echo(f"{protocol}: waits for the other shards; the last one to finish merges them.", err=True)
-            for text in listed(cell.folder.missing()):
+            for text in missing_lines(cell.folder.path):
                 click.echo(f"  {text}", err=True)
         if cell.missing and not quiet:
             meaning = "left out of every figure" if segmenter.missing == "skip" else "counted as empty masks"

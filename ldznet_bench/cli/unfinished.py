@@ -15,10 +15,11 @@ _PARTS = 32
 
 def describe(folders: Sequence[Path]) -> list[str]:
     """A line per missing part of the first three run folders, the first parts of each."""
-    return [f"  {path.name}: {line}" for path in folders[:_NAMED] for line in _lines(path)]
+    return [f"  {path.name}: {line}" for path in folders[:_NAMED] for line in missing_lines(path)]
 
 
-def _lines(folder: Path) -> list[str]:
+def missing_lines(folder: Path) -> list[str]:
+    """A line per missing part of a run folder, or why that cannot be told."""
     from ldznet_bench.errors import BenchError
     from ldznet_bench.evaluation.unfinished import parts_of
 

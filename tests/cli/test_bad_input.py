@@ -6,12 +6,14 @@ import json
 import os
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cli_paths import MASKS, RELEASES
 
+from ldznet_bench.cli import main
 from ldznet_bench.evaluation import runs
 
 
@@ -152,6 +154,50 @@ def test_a_damaged_run_folder_is_told_and_the_others_are_reported(bench, tmp_pat
     assert (said.code, "oracle" in said.out, "box" in said.out) == (0, True, False)
     assert f"left out: {next((tmp_path / 'runs').rglob(f'box/*/{name}')).relative_to(tmp_path)}" in said.err
     refused(bench("report", "--limited", "--models", "box"), "no finished run")
+
+
+def test_where_nobody_listens_the_run_goes_on(bench, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", None)
+        patched.setattr(sys, "stderr", None)
+        assert main._run(["run", "--models", "box", "--limit", "3"]) == 0
+
+    def full(_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.stderr, "write", full)
+        assert main._run(["run", "--models", "oracle", "--limit", "3"]) == 0
+    assert len(list((tmp_path / "runs").rglob("summary.json"))) == 2
+
+
+def test_an_output_that_is_no_text(bench):
+    refused(bench("run", "--models", "box", "--limit", "3", "--output", os.fsdecode(b"x\xff")), "is not UTF-8")
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_others_theirs(bench, tmp_path):
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "model.safetensors").write_bytes(b"junk")
+    (tmp_path / "junk" / "config.json").write_text("{}")
+    said = bench("run", "--models", "box,clipseg/full,oracle", "--weights", "clipseg=junk", "--limit", 3, "--json")
+    found = json.loads(said.out)
+    assert (said.code, [run["model"] for run in found["runs"]]) == (2, ["box", "oracle"])
+    assert len(found["errors"]) == 1 and found["errors"][0].startswith("clipseg/full: ")
+
+
+@pytest.mark.parametrize("name", ["", " ", "..", "mine~blank"])
+def test_a_name_that_no_model_can_have(bench, tmp_path, name):
+    refused(bench("score", "--dataset", "minicut-photo:test", "--predictions", "masks", "--name", name), "cannot name a model", tmp_path=tmp_path)
+
+
+@pytest.mark.filterwarnings("default::ldznet_bench.errors.BenchWarning")
+def test_runs_in_the_current_folder_and_behind_links(bench, tmp_path):
+    assert bench("run", "--models", "box", "--limit", 3, "--output", ".").code == 0
+    assert "box" in bench("report", "--limited", "--allow-mixed", "--ci", "--output", ".").out
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "linked").symlink_to(tmp_path / "minicut-photo:test")
+    (tmp_path / "minicut-photo:test" / "round").symlink_to(tmp_path)
+    assert "box" in bench("report", "--limited", "--allow-mixed", "--output", "elsewhere").out
 
 
 def test_weights_that_are_not_there(bench, tmp_path):
