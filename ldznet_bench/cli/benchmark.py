@@ -21,14 +21,14 @@ _PAPER = "ldznet"
 @click.option("--models", multiple=True, required=True, metavar="NAMES", help="Comma-separated: box,clipseg/full+paper …")
 @click.option("--dataset", default=_DEFAULT_DATASET, show_default=True, metavar="NAME", help="Whose images and phrases are timed.")
 @click.option("--protocol", default="native@1", show_default=True, metavar="NAME", help="Whose counting is timed.")
-@click.option("--limit", type=click.IntRange(2), default=24, show_default=True, metavar="N", help="A stratified sample of N phrases.")
+@click.option("--limit", type=click.IntRange(2), default=24, show_default=True, metavar="N", help="The first images, until they hold N phrases.")
 @options.together(data_options, options.weights, options.seed, options.device, options.precision, options.micro_batch)
 @options.together(options.fast, options.channels_last, options.compiled, options.as_json)
 def command(models: tuple[str, ...], dataset: str, protocol: str, **given: Any) -> int:  # noqa: ANN401
     """How fast models are here, where the time goes, and what --precision, --compile and their like do to the scores.
 
-    It times the loop of `run` on a sample, and keeps nothing. Latency is from an image file and one phrase to a score map. Where an option
-    departs from fp32 and the model's own micro-batch, the plain model runs beside it, and the scores are compared. The paper's own times
+    It times the loop of `run` on the dataset's first images, and keeps nothing. Latency is from an image file and one phrase to a score map. Where
+    an option departs from fp32 and the model's own micro-batch, the plain model runs beside it, and the scores are compared. The paper's own times
     (LD-ZNet, section 5.4) stand below for the same unit, on the authors' card.
 
     \b
@@ -38,6 +38,7 @@ def command(models: tuple[str, ...], dataset: str, protocol: str, **given: Any) 
       ldznet-bench benchmark --models ldznet/full --weights sd=DIR --weights ldznet=DIR --device cuda --precision bf16 --compile --fast --json
     """
     from ldznet_bench.atomic import dump_json
+    from ldznet_bench.errors import BenchError
     from ldznet_bench.evaluation.benchmark import NOT_COUNTED, measure
     from ldznet_bench.evaluation.plan import Request
 
@@ -45,19 +46,30 @@ def command(models: tuple[str, ...], dataset: str, protocol: str, **given: Any) 
     asked = {key: given[key] for key in _ASKED}
     request = Request(models=options.names(models), datasets=[data], protocols=[protocol], weights=options.pairs(given["weights"]), **asked)
     request.check()
-    found = [measure(request, model, data) for model in request.models]
     published = _published()
+    found: list[Measured] = []
+    problems: list[str] = []
+    for model in request.models:
+        try:
+            found.append(measure(request, model, data))
+        except BenchError as error:
+            problems.append(f"{model}: {error}")
+            click.echo(f"Error: {problems[-1]}", err=True)
+        except KeyboardInterrupt:
+            click.echo("\nStopped; benchmark keeps nothing.", err=True)
+            return 130
+        else:
+            if not given["as_json"]:
+                click.echo(_text(found[-1], NOT_COUNTED, later=len(found) > 1))
     if given["as_json"]:
         measured = [{**one.to_json(), "flops_not_counted": NOT_COUNTED} for one in found]
-        click.echo(dump_json({"models": measured, "published": published}), nl=False)
-        return 0
-    for one in found:
-        click.echo(_text(one, NOT_COUNTED))
-    click.echo(_published_text(published))
-    return 0
+        click.echo(dump_json({"models": measured, "published": published, "errors": problems}), nl=False)
+    else:
+        click.echo(_published_text(published))
+    return 2 if problems else 0
 
 
-def _text(one: Measured, not_counted: str) -> str:
+def _text(one: Measured, not_counted: str, *, later: bool) -> str:
     memory = ", ".join(f"{where} {_bytes(value)}" for where, value in one.peak_memory.items() if value is not None)
     latency = "-" if one.latency_ms is None else f"p50 {one.latency_ms['p50']:.3g} ms, p95 {one.latency_ms['p95']:.3g} ms"
     threads = "" if one.threads is None else f", {one.threads} threads"
@@ -67,7 +79,7 @@ def _text(one: Measured, not_counted: str) -> str:
         f"{one.device}{threads}, {one.precision}{batch}",
         f"  rate        {one.images_per_second:.2f} images/s, {one.phrases_per_second:.2f} phrases/s",
         f"  latency     {latency} (one image, one phrase)",
-        f"  memory      peak {memory}",
+        f"  memory      peak {memory}{' (host: of this process, models before included)' if later else ''}",
         f"  parameters  {one.parameters:,}",
     ]
     if one.flops is not None:
@@ -77,6 +89,9 @@ def _text(one: Measured, not_counted: str) -> str:
     lines.append(
         f"  network     {100 * one.network_share:.1f} % of the loop's {one.seconds:.3f} s; before and after the loop {one.outside_loop:.3f} s"
     )
+    if one.network is not None:
+        each = ", ".join(f"{value:.3g} ms per {unit}" for unit, value in one.network.items())
+        lines.append(f"              {each} (padding of micro-batches included)")
     if one.effect is not None:
         lines.append(_effect_text(one.effect))
     return "\n".join(lines) + "\n"

@@ -1,19 +1,23 @@
 """How fast a model is on this machine, where the time goes, and what options that buy speed do to its scores.
 
-What is timed is the loop of `run` itself, on a stratified sample, into a folder that is thrown away. Phases overlap in threads, so their sum
-may exceed the wall time; the network's share is of the wall time of the loop.
+What is timed is the loop of `run` itself, on the dataset's first images, into a folder that is thrown away. Images are whole and neighbours, as they
+are in a run: a stratified sample leaves a phrase or two in each block, and a network would be timed on padding. Phases overlap in threads, so their
+sum may exceed the wall time; the network's share is of the wall time of the loop.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +32,13 @@ from ldznet_bench.evaluation.images import open_rgb
 from ldznet_bench.evaluation.plan import Request
 from ldznet_bench.evaluation.seeds import seed_of
 from ldznet_bench.evaluation.sharding import Shard
+from ldznet_bench.models.load import MODELS, parse_model_name
 from ldznet_bench.models.memory import PeakMemory
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
-from ldznet_bench.models.trivial import Oracle
+from ldznet_bench.models.trivial import WEIGHT_FREE, Oracle
 
 if TYPE_CHECKING:
-    from ldznet_bench.datasets.sample import ImageFile, Sample
+    from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
     from ldznet_bench.datasets.store import PreparedDataset
 
 _LATENCIES = 30  # images at most whose latency is measured one by one
@@ -84,10 +89,11 @@ class Measured:
         images_per_second: over the loop.
         phrases_per_second: over the loop.
         latency_ms: p50 and p95 from an image file and one phrase to a score map, each image by itself.
-        peak_memory: host and device bytes while the loop ran; of the host, what was in use before is in it.
+        peak_memory: host and device bytes while the loop ran; of the host, what the process had in use before is in it, models before included.
         parameters: of all networks; 0 without any.
         flops: per image, per prompt, per pair; None without a network.
-        phases: seconds of load (weights, before the loop), preprocess, network, score, write.
+        phases: seconds of load (weights, before the loop; not the search of ``--fast``), preprocess, network, score, write.
+        network: milliseconds of the network per image, per prompt and per pair, padding included; None without a network.
         outside_loop: seconds that the run took before and after the loop: choosing samples, merging, summary.
         network_share: of the loop's wall time.
         effect: of the options that deviate from the plain model; None where none does.
@@ -111,6 +117,7 @@ class Measured:
     parameters: int
     flops: dict[str, float] | None
     phases: dict[str, float]
+    network: dict[str, float] | None
     outside_loop: float
     network_share: float
     effect: Effect | None = field(default=None)
@@ -131,12 +138,15 @@ def measure(request: Request, model: str, dataset: PreparedDataset) -> Measured:
     Raises:
         BenchError: as a run of it would.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        plain = plain_request(request)
-        reference = _run(plain, model, dataset, Path(folder) / "plain") if deviations(request) and _has_network(plain, model, dataset) else None
-        found = _run(request, model, dataset, Path(folder) / "asked")
-        effect = None if reference is None else _effect(deviations(request), reference, found)
-        return dataclasses.replace(found.measured, effect=effect)
+    MODELS.find(parse_model_name(model).family).resolve()  # imports are not load
+    with tempfile.TemporaryDirectory() as name:
+        folder, options = Path(name), deviations(request)
+        if not options or parse_model_name(model).family in WEIGHT_FREE:
+            return _run(request, model, dataset, folder / "asked").measured
+        plain, asked = (
+            _run(of, model, dataset, folder / key, folder / f"{key}-maps") for key, of in (("plain", plain_request(request)), ("asked", request))
+        )
+        return dataclasses.replace(asked.measured, effect=_effect(options, plain, asked))
 
 
 def deviations(request: Request) -> dict[str, Any]:
@@ -151,16 +161,28 @@ def plain_request(request: Request) -> Request:
     return dataclasses.replace(request, **{key: getattr(plain, key) for key in _DEVIATING})
 
 
-def _has_network(request: Request, model: str, dataset: PreparedDataset) -> bool:
-    return request.load(model, mini=dataset.mini).weights is not None
-
-
 @dataclass(frozen=True)
 class _Run:
     measured: Measured
     folder: Path
-    maps: Sequence[npt.NDArray[np.float32]]
+    maps: Sequence[Path]
     unit: str
+
+
+class _Head:
+    """The first images of a dataset, whole, until they hold enough samples."""
+
+    def __init__(self, dataset: PreparedDataset, samples: int | None) -> None:
+        ends = list(itertools.accumulate(dataset.counts_per_image()))
+        self._dataset = dataset
+        self.n_images = len(ends) if samples is None else min(len(ends), bisect.bisect_left(ends, samples) + 1)
+        self.n_samples = ends[self.n_images - 1]
+
+    def groups(self, indices: Iterable[int] | None = None) -> Iterator[ImageGroup]:
+        return self._dataset.groups(range(self.n_images) if indices is None else indices)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the dataset's
+        return getattr(self._dataset, name)
 
 
 class _Watch:
@@ -177,16 +199,23 @@ class _Watch:
         self.end = time.perf_counter()
 
 
-def _run(request: Request, model: str, dataset: PreparedDataset, output: Path) -> _Run:
+def _cell(request: Request, segmenter: Segmenter, dataset: PreparedDataset, samples: int | None, output: Path) -> Cell:
+    head: Any = _Head(dataset, samples)
+    settings: dict[str, Any] = {"limit": head.n_samples, "seed": request.seed, "shard": Shard(), "batch": request.micro_batch}
+    return make_cell(segmenter, head, request.protocols[0], output=output, home=request.home, data_root=request.data_root, **settings)
+
+
+def _run(request: Request, model: str, dataset: PreparedDataset, output: Path, maps: Path | None = None) -> _Run:
     start = time.perf_counter()
-    segmenter = request.load(model, mini=dataset.mini)
+    segmenter = request.loaded(model, mini=dataset.mini)
     load = time.perf_counter() - start
-    settings: dict[str, Any] = {"limit": request.limit, "seed": request.seed, "shard": Shard(), "batch": request.micro_batch}
-    cell = make_cell(segmenter, dataset, request.protocols[0], output=output, home=request.home, data_root=request.data_root, **settings)
+    segmenter = request.sharpened(segmenter, [dataset])
+    _cell(request, segmenter, dataset, 1, output / "warm").run(_Watch())  # the first count imports, the first call allocates
+    cell = _cell(request, segmenter, dataset, request.limit, output)
     segmenter = cell.segmenter
     samples = _samples(cell)
     flops = _flops(segmenter, cell, samples[0], request)
-    latency = _latencies(segmenter, cell, samples, request)  # also the warm-up
+    latency = _latencies(segmenter, cell, samples, request)
     watch = _Watch()
     start = time.perf_counter()
     with PeakMemory(segmenter.device) as peak:
@@ -195,7 +224,6 @@ def _run(request: Request, model: str, dataset: PreparedDataset, output: Path) -
     spent = _spent(cell.folder.path)
     network = sum(spent[phase] for phase in _NETWORK) if segmenter.weights is not None else 0.0
     images = len({image.image_id for image, _ in samples})
-    maps = [] if segmenter.weights is None else _maps(segmenter, cell, samples)
     measured = Measured(
         model=cell.model,
         dataset=dataset.name,
@@ -221,10 +249,16 @@ def _run(request: Request, model: str, dataset: PreparedDataset, output: Path) -
             "score": spent["count"] + (0.0 if network else sum(spent[phase] for phase in _NETWORK)),
             "write": spent["write"],
         },
+        network=None if segmenter.weights is None else _per_unit(spent, images, len({sample.phrase for _, sample in samples}), len(samples)),
         outside_loop=whole - seconds,
         network_share=network / seconds,
     )
-    return _Run(measured, cell.folder.path, maps, segmenter.output)
+    return _Run(measured, cell.folder.path, [] if maps is None else _maps(segmenter, cell, samples, maps), segmenter.output)
+
+
+def _per_unit(spent: dict[str, float], images: int, prompts: int, pairs: int) -> dict[str, float]:
+    units = (("image", "encode_image", images), ("prompt", "encode_text", prompts), ("pair", "decode", pairs))
+    return {unit: 1000 * spent[phase] / count for unit, phase, count in units}
 
 
 def _samples(cell: Cell) -> list[tuple[ImageFile, Sample]]:
@@ -251,19 +285,25 @@ def _latencies(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFi
     return {name: 1000 * float(np.quantile(seconds[len(warm) :], share)) for name, share in (("p50", 0.5), ("p95", 0.95))}
 
 
-def _maps(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFile, Sample]]) -> list[npt.NDArray[np.float32]]:
-    """Logits or probabilities of every sample, in the micro-batches of its own image; those of a run differ from them by less than options do."""
-    found = []
+def _maps(segmenter: Segmenter, cell: Cell, samples: Sequence[tuple[ImageFile, Sample]], folder: Path) -> list[Path]:
+    """Files of the logits or probabilities of every sample, in the micro-batches of its own image; in a run they differ by less than options do."""
+    folder.mkdir()
+    found: list[Path] = []
     size = segmenter.micro_batch or 1
-    for start in range(0, len(samples), size):
-        pairs = [_pair(segmenter, cell, image, sample) for image, sample in samples[start : start + size]]
-        found += [np.asarray(one if isinstance(one, np.ndarray) else one.float().cpu(), dtype=np.float32) for one in segmenter.raw(pairs)]
+    for image, its in groupby(samples, key=lambda item: item[0]):
+        encoded, members = segmenter.encode_image([_input(cell, image)])[0], list(its)
+        for start in range(0, len(members), size):
+            pairs = [_pair(segmenter, cell, image, sample, encoded) for _, sample in members[start : start + size]]
+            for one in segmenter.raw(pairs):
+                found.append(folder / f"{len(found)}.npy")
+                np.save(found[-1], np.asarray(one if isinstance(one, np.ndarray) else one.float().cpu(), dtype=np.float32))
     return found
 
 
-def _pair(segmenter: Segmenter, cell: Cell, image: ImageFile, sample: Sample) -> Pair:
+def _pair(segmenter: Segmenter, cell: Cell, image: ImageFile, sample: Sample, encoded: Any = None) -> Pair:  # noqa: ANN401
     seed = seed_of(cell.settings.seed, cell.dataset.name, sample.sample_id)
-    encoded = segmenter.encode_image([_input(cell, image)])[0]
+    if encoded is None:
+        encoded = segmenter.encode_image([_input(cell, image)])[0]
     text = segmenter.encode_text([segmenter.prompt(sample.phrase, seed)])[0]
     return Pair(sample.sample_id, sample.phrase, image.height, image.width, seed, encoded, text)
 
@@ -274,23 +314,27 @@ def _input(cell: Cell, image: ImageFile) -> ImageInput:
 
 
 def _effect(options: dict[str, Any], plain: _Run, asked: _Run) -> Effect:
-    apart = [one.astype(np.float64) - other for one, other in zip(asked.maps, plain.maps, strict=True)]
-    values = [one.astype(np.float64) for one in plain.maps]
+    def values() -> Iterator[npt.NDArray[np.float64]]:
+        return (np.load(one).astype(np.float64) for one in plain.maps)
+
+    def apart() -> Iterator[npt.NDArray[np.float64]]:
+        return (np.load(one) - other for one, other in zip(asked.maps, values(), strict=True))
+
     return Effect(
         options=options,
         unit=plain.unit,
-        largest=max(float(np.abs(one).max()) for one in apart),
+        largest=max(float(np.abs(one).max()) for one in apart()),
         deviation=_deviation(apart),
         spread=_deviation(values),
         counts=[difference.sample_id for difference in differences(plain.folder, asked.folder)],
-        samples=len(apart),
+        samples=len(plain.maps),
     )
 
 
-def _deviation(maps: Sequence[npt.NDArray[np.float64]]) -> float:
-    count = sum(one.size for one in maps)
-    mean = sum(float(one.sum()) for one in maps) / count
-    return math.sqrt(sum(float(((one - mean) ** 2).sum()) for one in maps) / count)
+def _deviation(maps: Callable[[], Iterator[npt.NDArray[np.float64]]]) -> float:
+    count = sum(one.size for one in maps())
+    mean = sum(float(one.sum()) for one in maps()) / count
+    return math.sqrt(sum(float(((one - mean) ** 2).sum()) for one in maps()) / count)
 
 
 def _flops(segmenter: Segmenter, cell: Cell, sample: tuple[ImageFile, Sample], request: Request) -> dict[str, float] | None:
@@ -300,7 +344,7 @@ def _flops(segmenter: Segmenter, cell: Cell, sample: tuple[ImageFile, Sample], r
 
     counted = segmenter
     if request.compiled:  # what is fused is not seen
-        counted = dataclasses.replace(request, compiled=False, fast=False).load(segmenter.name, mini=cell.dataset.mini)
+        counted = request.loaded(segmenter.name, mini=cell.dataset.mini)
     return flops(counted, _input(cell, sample[0]), sample[1].phrase)
 
 

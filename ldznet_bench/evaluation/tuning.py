@@ -22,6 +22,7 @@ from ldznet_bench.metrics.counts import counts_from_histograms
 from ldznet_bench.models.segmenter import Segmenter
 from ldznet_bench.protocols import Protocol
 
+_HOW = ("channels_last", "compiled")
 _TRAIN_OR_VAL = ("val", "validation", "train", "miniv")
 
 
@@ -102,8 +103,9 @@ def read_threshold(path: Path, *, dataset: str, protocol: Protocol, segmenter: S
         raise BenchError(f"{path} does not exist.", "Make it with: ldznet-bench tune --model … --dataset …:val --write FILE")
     wanted: dict[str, Any] = {"model": segmenter.name, "protocol_digest": protocol.digest()}
     if not isinstance(segmenter, Predictions):
-        wanted |= {"weights": segmenter.weights, "recipe": segmenter.recipe}
-    other = [key for key, value in wanted.items() if content.get(key) != value]
+        wanted |= {"weights": segmenter.weights, "recipe": _plain(segmenter.recipe)}
+    found = {**content, "recipe": _plain(content.get("recipe"))}
+    other = [key for key, value in wanted.items() if found.get(key) != value]
     if not _tunes(str(content.get("dataset")), dataset):
         other.append("dataset")
     if other or not isinstance(content.get("threshold"), float):
@@ -113,6 +115,11 @@ def read_threshold(path: Path, *, dataset: str, protocol: Protocol, segmenter: S
             f"They differ in {', '.join(other) or 'the threshold'}: tune one for this model, dataset family and protocol.",
         )
     return Threshold(content["threshold"], "tuned-on-val", hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _plain(recipe: Any) -> Any:  # noqa: ANN401 - of a file
+    """Without how the network is run, which moves a score by rounding: a threshold holds for all precisions too."""
+    return {key: value for key, value in recipe.items() if key not in _HOW} if isinstance(recipe, dict) else recipe
 
 
 def _tunes(val: str, test: str) -> bool:

@@ -59,12 +59,17 @@ def inference(model: str, micro_batch: int) -> Iterator[None]:
     cuDNN convolves float32 in TF32 (10 bits of mantissa) unless told otherwise, and picks its algorithm by timing if allowed to.
 
     Raises:
-        BenchError: the device (or the machine) is out of memory; it says what to try.
+        BenchError: the device (or the machine) is out of memory, or has no compiler for ``--compile``; it says what to try.
     """
     try:
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            why = str(error).strip().partition("\n")[0]
+            raise BenchError(
+                f"{model} could not be compiled ({why}).", "torch.compile needs a C++ compiler (g++) here; or leave --compile out."
+            ) from error
         if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "can't allocate memory" not in str(error):
             raise
         smaller = f"a smaller --micro-batch (it is {micro_batch})" if micro_batch > 1 else "another device"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 
 MEMORY_SHARE = 0.7  # of what is free when the search begins
 _LARGEST = 256
-_WORTH = 1.05  # a larger micro-batch must give that much more pairs per second
+_WORTH = 1.1  # a larger micro-batch must give that much more pairs per second: timings of a shared machine differ by some percent
+_ROUNDS = 5
 _PHRASES = ("a red car", "the man on the left", "grass", "white plate on the wooden table")
 
 
@@ -49,7 +51,14 @@ def sharpen(segmenter: Segmenter, *, channels_last: bool, compiled: bool, backen
     segmenter.recipe = {**segmenter.recipe, **({"channels_last": True} if channels_last else {}), **({"compiled": True} if compiled else {})}
 
 
-def fast_micro_batch(segmenter: Segmenter, image: Any, home: Path, budget: int | None = None) -> int:  # noqa: ANN401 - PIL's image
+def fast_micro_batch(
+    segmenter: Segmenter,
+    image: Any,  # noqa: ANN401 - PIL's image
+    home: Path,
+    budget: int | None = None,
+    *,
+    fill: int = _LARGEST,
+) -> int:
     """The micro-batch with the most pairs per second that fits in memory; found once per model, device and options, and remembered.
 
     Remembering makes the same command continue its run, and processes that share `home` agree.
@@ -59,20 +68,33 @@ def fast_micro_batch(segmenter: Segmenter, image: Any, home: Path, budget: int |
         image: RGB, of the size that is met in earnest.
         home: remembers in ``fast.json``.
         budget: bytes that a micro-batch may take; `MEMORY_SHARE` of what is free by default.
+        fill: pairs that stand together in a run, which cuts its micro-batches from them and pads the last one.
     """
-    path, key = home / "fast.json", _circumstances(segmenter)
+    path, key = home / "fast.json", _circumstances(segmenter, fill)
     home.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{path}.lock"):
-        known: dict[str, int] = json.loads(path.read_bytes()) if path.is_file() else {}
+        known = _remembered(path)
         if key not in known:
-            known[key] = _search(_trial(segmenter, image), budget or int(MEMORY_SHARE * available_bytes(segmenter.device)))
+            known[key] = _search(_trial(segmenter, image), budget or int(MEMORY_SHARE * available_bytes(segmenter.device)), fill)
             write_json(path, known)
         return known[key]
 
 
-def _circumstances(segmenter: Segmenter) -> str:
+def _remembered(path: Path) -> dict[str, int]:
+    try:
+        known = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        known = None
+    if not isinstance(known, dict) or not all(isinstance(size, int) and size > 0 for size in known.values()):
+        raise BenchError(f"{path} is damaged: it should hold the micro-batches that --fast has found.", "Remove it; they are looked for again.")
+    return known
+
+
+def _circumstances(segmenter: Segmenter, fill: int) -> str:
     chip = torch.cuda.get_device_name() if segmenter.device == "cuda" else platform.processor() or platform.machine()
-    what = [segmenter.name, segmenter.weights, segmenter.recipe, segmenter.precision, chip, torch.get_num_threads(), torch.__version__]
+    what = [segmenter.name, segmenter.weights, segmenter.recipe, segmenter.precision, chip, torch.get_num_threads(), torch.__version__, fill]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -86,7 +108,7 @@ def _trial(segmenter: Segmenter, image: Any) -> Callable[[int], tuple[float, int
         before, segmenter.micro_batch = segmenter.micro_batch, size
         try:
             seconds = []
-            for _ in range(3):  # the first one warms up
+            for _ in range(1 + _ROUNDS):  # the first one warms up
                 start = time.perf_counter()
                 with PeakMemory(segmenter.device) as peak:
                     segmenter.predict(pairs)
@@ -98,10 +120,10 @@ def _trial(segmenter: Segmenter, image: Any) -> Callable[[int], tuple[float, int
     return run
 
 
-def _search(trial: Callable[[int], tuple[float, int]], budget: int) -> int:
-    """Double until memory or patience ends: what the next size takes is foreseen as twice this one's."""
+def _search(trial: Callable[[int], tuple[float, int]], budget: int, fill: int = _LARGEST) -> int:
+    """Double until memory or patience ends: what the next size takes is foreseen as twice this one's. Padding counts: it is computed too."""
     best, rate, size = 1, 0.0, 1
-    while size <= _LARGEST:
+    while size <= min(_LARGEST, 2 * fill - 1):
         try:
             seconds, peak = trial(size)
         except BenchError as error:
@@ -110,8 +132,9 @@ def _search(trial: Callable[[int], tuple[float, int]], budget: int) -> int:
             break
         if peak > budget:
             break
-        if size / seconds > _WORTH * rate:
-            best, rate = size, size / seconds
+        useful = fill / math.ceil(fill / size)
+        if useful / seconds > _WORTH * rate:
+            best, rate = size, useful / seconds
         elif size >= 4 * best:
             break
         if 2 * peak > budget:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+import torch._dynamo
+import torch._inductor.config
 from make_clipseg import write_clipseg
 
-from ldznet_bench.evaluation import benchmark
+from ldznet_bench.evaluation import benchmark, loop
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +72,63 @@ def test_fast_is_found_once_and_is_identity(bench, clipseg, tmp_path):
 def test_what_is_compiled_for_a_new_size_is_not_latency(compiled, calls, monkeypatch):
     """One call warms a plain network up; a compiled one meets every image before the clock counts."""
     seen, clock = [], iter(range(100))
-    monkeypatch.setattr(benchmark, "_pair", lambda _model, _cell, image, _sample: seen.append(image.image_id))
+    monkeypatch.setattr(benchmark, "_pair", lambda _model, _cell, image, _sample, _encoded=None: seen.append(image.image_id))
     monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
     segmenter = SimpleNamespace(predict=lambda pairs: [np.zeros((2, 2), np.float32) for _ in pairs])
     images = [(SimpleNamespace(image_id=name), None) for name in "abbc"]
     assert benchmark._latencies(segmenter, None, images, SimpleNamespace(compiled=compiled)) == {"p50": 1000, "p95": 1000}
     assert (len(seen), seen[-3:]) == (calls, ["a", "b", "c"])
+
+
+def test_what_is_timed_is_not_padding(bench):
+    """Neighbouring images fill micro-batches as they do in a run: 9 phrases and more, in calls of 8."""
+    said = bench("benchmark", "--models", "clipseg", "--micro-batch", 8, "--limit", 24, "--json")
+    (found,) = json.loads(said.out)["models"]
+    assert 24 <= found["samples"] < 40 and found["images"] < 10
+    assert set(found["network"]) == {"image", "prompt", "pair"} and all(value > 0 for value in found["network"].values())
+    assert found["network"]["pair"] * found["samples"] < 1000 * found["phases"]["network"]
+    assert found["effect"]["samples"] == found["samples"]
+
+
+def test_the_first_count_is_not_timed(bench, monkeypatch):
+    """It imports torch for a resize, and opens what a later one finds open."""
+    counted = []
+    real = loop.Loop._count
+
+    def slow_at_first(*arguments):
+        if not counted:
+            time.sleep(1)
+        counted.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(loop.Loop, "_count", slow_at_first)
+    (found,) = json.loads(bench("benchmark", "--models", "box", "--limit", 6, "--json").out)["models"]
+    assert found["seconds"] < 1 and found["phases"]["score"] < 1
+
+
+def test_one_model_that_fails_leaves_the_others_theirs(bench, clipseg):
+    said = bench("benchmark", "--models", "clipseg/full,box", "--weights", f"clipseg={clipseg}", "--device", "cuda", "--limit", 4, "--json")
+    found = json.loads(said.out)
+    assert (said.code, [one["model"] for one in found["models"]]) == (2, ["box"])
+    assert "there is no CUDA device" in found["errors"][0]
+
+
+def test_without_a_compiler_the_other_models_run(bench, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "/nonexistent")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nonexistent",))
+    torch._dynamo.reset()
+    said = bench("run", "--models", "oracle,clipseg", "--compile", "--limit", 3, "--json")
+    found = json.loads(said.out)
+    assert (said.code, [one["model"] for one in found["runs"]]) == (2, ["oracle"])
+    assert "could not be compiled" in found["errors"][0] and "--compile" in found["errors"][0]
+
+
+def test_damaged_memories_of_fast_are_told(bench, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "fast.json").write_text("junk")
+    said = bench("run", "--models", "clipseg", "--fast", "--limit", 3, "--home", "home")
+    assert said.code == 2 and "fast.json is damaged" in said.err
 
 
 @pytest.mark.slow

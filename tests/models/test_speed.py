@@ -38,6 +38,17 @@ def test_the_search_stops_at_memory_and_where_nothing_is_won():
     assert speed._search(trial, budget=10) == 256
 
 
+def test_padding_is_not_taken_for_speed():
+    """Where 44 pairs stand together, 64 at once compute 20 for nothing; beyond that nothing is tried."""
+    trial, asked = trial_of(0.0001, 1.0, 1)
+    assert speed._search(trial, budget=10**9, fill=44) == 1
+    trial, asked = trial_of(10.0, 0.0, 1)
+    assert speed._search(trial, budget=10**9, fill=44) == 64
+    assert max(asked) == 64
+    trial, asked = trial_of(10.0, 1.0, 1)
+    assert speed._search(trial, budget=10**9, fill=44) == 16, "32 at 42 s do 22, 16 at 26 s do 14.7"
+
+
 def test_running_out_of_memory_ends_the_search_and_other_errors_do_not_pass():
     def trial(size):
         if size > 2:
