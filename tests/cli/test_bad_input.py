@@ -161,6 +161,8 @@ def test_where_nobody_listens_the_run_goes_on(bench, tmp_path, monkeypatch):
         patched.setattr(sys, "stdout", None)
         patched.setattr(sys, "stderr", None)
         assert main._run(["run", "--models", "box", "--limit", "3"]) == 0
+        sys.stdout.close()
+        sys.stderr.close()
 
     def full(_: str) -> None:
         raise OSError(28, "No space left on device")
