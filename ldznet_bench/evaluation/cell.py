@@ -150,7 +150,7 @@ class Cell:
             self.folder.drop_journals()  # of a process that was killed when all was done, or copied from another machine since
             return True
         self._refuse_bad_images()
-        if not self.folder.begin(self._about(), self.selection.images):
+        if not self.folder.begin(self._about(), [(place, ident, count) for place, (_, ident, count) in enumerate(self.selection.images)]):
             return True
         self.segmenter.begin_run()
         try:
@@ -174,7 +174,7 @@ class Cell:
 
     def _count(self, make_progress: MakeProgress) -> None:
         settings, selection = self.settings, self.selection
-        mine = [index for index in selection.groups if settings.shard.has(index)]
+        mine = [place for place in range(len(selection.groups)) if settings.shard.has(place)]
         with self.folder.open_journal(settings.shard) as journal:
             done = self.folder.done()
             targets = self._targets(whole=settings.limit is None and settings.shard.count == 1 and not done)
@@ -206,10 +206,12 @@ class Cell:
             overlap=settings.overlap,
         )
 
-    def _groups(self, indices: list[int]) -> Iterator[ImageGroup]:
+    def _groups(self, places: list[int]) -> Iterator[ImageGroup]:
+        """Images with the samples that take part. Their index is among the cell's images, not the dataset's: blocks of a limited run are as full."""
         ids = set(self.selection.sample_ids)
-        for group in self.dataset.groups(indices):
-            yield dataclasses.replace(group, samples=tuple(self._told(sample) for sample in group.samples if sample.sample_id in ids))
+        for place, group in zip(places, self.dataset.groups([self.selection.groups[place] for place in places]), strict=True):
+            samples = tuple(self._told(sample) for sample in group.samples if sample.sample_id in ids)
+            yield dataclasses.replace(group, samples=samples, index=place)
 
     def _told(self, sample: Sample) -> Sample:
         return sample if self.controlled is None else dataclasses.replace(sample, phrase=self.controlled.phrases[sample.sample_id])

@@ -77,12 +77,12 @@ class Loop:
     def run(self, groups: Iterable[ImageGroup], journal: Journal, done: set[str], shard: Shard, progress: Progress) -> None:
         """Count every sample of this process's blocks that no journal holds yet.
 
-        What is in a micro-batch depends on the dataset's order alone: blocks are runs of `BLOCK_IMAGES` images, batches are cut within a
+        What is in a micro-batch depends on the cell alone: blocks are runs of `BLOCK_IMAGES` of its images, batches are cut within a
         block, and a batch that is partly done is done again whole. While a network has one micro-batch, the one before is counted and the
         images to come are decoded, so a crash loses at most these two.
 
         Args:
-            groups: the selected image groups with their selected samples, in dataset order.
+            groups: the selected image groups with their selected samples, in dataset order; their index counts selected ones.
             journal: takes the records.
             done: ids that some journal holds.
             shard: which blocks are ours.

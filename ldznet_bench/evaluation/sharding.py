@@ -47,11 +47,11 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
-    def has(self, group_index: int) -> bool:
-        """Whether the image group at that position of the dataset belongs to this process."""
-        return Shard.of(group_index, self.count) == self
+    def has(self, place: int) -> bool:
+        """Whether the image at that place among the cell's images belongs to this process."""
+        return Shard.of(place, self.count) == self
 
     @classmethod
-    def of(cls, group_index: int, count: int) -> Self:
-        """Which of `count` parts the image group at that position belongs to."""
-        return cls((group_index // BLOCK_IMAGES) % count, count)
+    def of(cls, place: int, count: int) -> Self:
+        """Which of `count` parts the image at that place belongs to."""
+        return cls((place // BLOCK_IMAGES) % count, count)

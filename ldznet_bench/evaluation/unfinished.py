@@ -58,7 +58,7 @@ def write_plan(folder: Path, rows: Sequence[tuple[int, str, int]]) -> None:
 
     Args:
         folder: the run folder.
-        rows: position in the dataset, image id and number of samples, per image.
+        rows: place among the cell's images, image id and number of samples, per image.
     """
     path = folder / "journal" / _PLAN
     if not _is_whole(path):
@@ -130,7 +130,7 @@ def _state(worker: Worker, journal: Path) -> str:
 
 
 def _lacking(plan: Path, journals: Sequence[Path]) -> list[tuple[int, str, int]]:
-    """Position, image id and number of missing samples of every image that is not whole."""
+    """Place, image id and number of missing samples of every image that is not whole."""
     done: dict[str, set[str]] = {}
     for frame in record_frames(journals):
         batch = read_batch(frame)

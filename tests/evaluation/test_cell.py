@@ -351,6 +351,22 @@ def test_a_stopped_run_leaves_no_mask_cache(tmp_path):
     assert list((tmp_path / "masks").iterdir()) == []
 
 
+def test_a_limited_run_fills_its_micro_batches(tmp_path, monkeypatch):
+    """Its blocks are of images that take part: 20 samples on as many images are 3 calls of 8, not one for each block of the dataset."""
+
+    class Network(type(load_model("noise"))):
+        micro_batch, name = 8, "noise-in-batches"
+
+    calls = []
+    real = Network.decode
+    monkeypatch.setattr(Network, "decode", lambda self, pairs: calls.append(len(pairs)) or real(self, pairs))
+    cell = make_cell(tmp_path, Network(), dataset=FakeDataset(images=160, per_image=1), limit=20)
+    assert cell.run(Bar) and calls == [8, 8, 8]
+    parts = [make_cell(tmp_path / "b", Network(), dataset=FakeDataset(images=160, per_image=1), limit=20, shard=Shard(i, 3)) for i in range(3)]
+    assert [part.run(Bar) for part in parts] == [False, False, True]
+    assert content(parts[0]) == content(cell)
+
+
 def test_an_empty_selection_is_an_error(tmp_path):
     data = FakeDataset(images=1)
     data.family = "phrasecut"
