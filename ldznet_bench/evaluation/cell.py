@@ -147,7 +147,7 @@ class Cell:
         """
         if self.folder.complete():
             self._restamp()
-            self.folder.drop_journals()  # of a process that was killed when all was done, or copied from another machine since
+            self.folder.drop_leftovers()
             return True
         self._refuse_bad_images()
         if not self.folder.begin(self._about(), [(place, ident, count) for place, (_, ident, count) in enumerate(self.selection.images)]):

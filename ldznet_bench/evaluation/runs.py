@@ -226,12 +226,17 @@ class RunFolder:
 
     def drop_journals(self) -> None:
         """Remove what a complete cell needs no more, whoever wrote it."""
-        if not (self.path / "journal").is_dir():
-            return
         for path in (self.path / "journal").glob("*"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a late process may just be opening its own
             (self.path / "journal").rmdir()
+
+    def drop_leftovers(self) -> None:
+        """Journals beside a complete cell: of a process that was killed when all was done, or copied from another machine since."""
+        if (self.path / "journal").is_dir():
+            with self.locked("merge"):
+                if self.complete():  # and nobody makes it anew, with other content
+                    self.drop_journals()
 
     def drop_if_unfinished(self) -> None:
         """Remove a cell that will never be continued."""
