@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 import click
 
@@ -85,9 +86,28 @@ def _run(arguments: list[str] | None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller (2>&-)
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stderr(cast(TextIO, _Patient(sys.stderr))):
         warnings.showwarning = _note
         return _call(arguments)
+
+
+class _Patient:
+    """Standard error whose reader may have gone: what nobody hears is no reason to stop."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the stream's
+        return getattr(self._stream, name)
 
 
 def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:
@@ -115,8 +135,10 @@ def _call(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (| head); nothing is wrong
         return 0
     except UnicodeEncodeError as error:
-        odd = str(error.object).encode("utf-8", "surrogateescape")
-        return _say(f"Error: {odd!r} is not UTF-8, which files of runs and datasets are named in. Choose another name.", 2)
+        odd = str(error.object)[error.start : error.end].encode("ascii", "backslashreplace").decode()
+        if error.encoding.lower().replace("-", "") == "utf8":
+            return _say(f"Error: {odd} is no character of UTF-8, which files of runs and datasets are named in. Choose another name.", 2)
+        return _say(f"Error: {odd} cannot be written in this terminal's {error.encoding}. Set PYTHONUTF8=1.", 2)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         return _say(f"Error: {error.strerror or error}:{where}. Check that the place exists and that you may read and write it.", 2)

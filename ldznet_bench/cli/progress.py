@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -53,6 +52,5 @@ class _Lines:
             rate = self._done / max(now - self._start, 1e-9)
             # A slow network may need longer than that for its first sample: nothing is known of its rate yet.
             left = f", {rate:.2g}/s, {max(0, self._total - self._done) / rate:.0f} s left" if self._done else ""
-            with contextlib.suppress(OSError):  # nobody may be listening; the run goes on
-                click.echo(f"{self._title}: {self._done}/{self._total} samples{left}", err=True)
+            click.echo(f"{self._title}: {self._done}/{self._total} samples{left}", err=True)
             self._spoken = now

@@ -143,17 +143,24 @@ def _make(request: Request, *, quiet: bool) -> _Made:
     made = _Made()
     for model in request.models:
         try:
-            for cell in dataclasses.replace(request, models=[model]).cells():
-                try:
-                    if _run_cell(cell, quiet=quiet):
-                        made.finished.append(cell.folder.path)
-                    else:
-                        made.waiting.append((_name(cell), cell.folder.path))
-                except BenchError as error:
-                    made.failed(_name(cell), error)
+            _make_of(dataclasses.replace(request, models=[model]), made, quiet=quiet)
         except BenchError as error:  # it cannot be loaded; the others can
             made.failed(model, error)
     return made
+
+
+def _make_of(request: Request, made: _Made, *, quiet: bool) -> None:
+    """The cells of one model, which is let go of on return."""
+    from ldznet_bench.errors import BenchError
+
+    for cell in request.cells():
+        try:
+            if _run_cell(cell, quiet=quiet):
+                made.finished.append(cell.folder.path)
+            else:
+                made.waiting.append((_name(cell), cell.folder.path))
+        except BenchError as error:
+            made.failed(_name(cell), error)
 
 
 def _to_json(made: _Made, spread: list[Repeated] | None) -> str:

@@ -31,9 +31,13 @@ def missing_lines(folder: Path) -> list[str]:
 
 def as_json(folder: Path) -> dict[str, Any]:
     """A run folder and its missing parts."""
+    from ldznet_bench.errors import BenchError
     from ldznet_bench.evaluation.unfinished import parts_of
 
-    return {"path": str(folder), "parts": [part.to_json() for part in parts_of(folder)]}
+    try:
+        return {"path": str(folder), "parts": [part.to_json() for part in parts_of(folder)]}
+    except BenchError as error:
+        return {"path": str(folder), "parts": [], "problem": str(error)}
 
 
 def listed(parts: Sequence[Part]) -> list[str]:

@@ -170,13 +170,11 @@ class _Run:
 
 
 class _Head:
-    """The first images of a dataset, whole, until they hold enough samples."""
+    """The first images of a dataset."""
 
-    def __init__(self, dataset: PreparedDataset, samples: int | None) -> None:
-        ends = list(itertools.accumulate(dataset.counts_per_image()))
-        self._dataset = dataset
-        self.n_images = len(ends) if samples is None else min(len(ends), bisect.bisect_left(ends, samples) + 1)
-        self.n_samples = ends[self.n_images - 1]
+    def __init__(self, dataset: PreparedDataset, images: int) -> None:
+        self._dataset, self.n_images = dataset, images
+        self.n_samples = sum(dataset.counts_per_image()[:images])
 
     def groups(self, indices: Iterable[int] | None = None) -> Iterator[ImageGroup]:
         return self._dataset.groups(range(self.n_images) if indices is None else indices)
@@ -199,8 +197,14 @@ class _Watch:
         self.end = time.perf_counter()
 
 
-def _cell(request: Request, segmenter: Segmenter, dataset: PreparedDataset, samples: int | None, output: Path) -> Cell:
-    head: Any = _Head(dataset, samples)
+def _images(dataset: PreparedDataset, samples: int | None) -> int:
+    """How many of the first images hold so many samples."""
+    ends = list(itertools.accumulate(dataset.counts_per_image()))
+    return len(ends) if samples is None else min(len(ends), bisect.bisect_left(ends, samples) + 1)
+
+
+def _cell(request: Request, segmenter: Segmenter, dataset: PreparedDataset, images: int, output: Path) -> Cell:
+    head: Any = _Head(dataset, images)
     settings: dict[str, Any] = {"limit": head.n_samples, "seed": request.seed, "shard": Shard(), "batch": request.micro_batch}
     return make_cell(segmenter, head, request.protocols[0], output=output, home=request.home, data_root=request.data_root, **settings)
 
@@ -209,9 +213,10 @@ def _run(request: Request, model: str, dataset: PreparedDataset, output: Path, m
     start = time.perf_counter()
     segmenter = request.loaded(model, mini=dataset.mini)
     load = time.perf_counter() - start
-    segmenter = request.sharpened(segmenter, [dataset])
-    _cell(request, segmenter, dataset, 1, output / "warm").run(_Watch())  # the first count imports, the first call allocates
-    cell = _cell(request, segmenter, dataset, request.limit, output)
+    segmenter = request.sharpened(segmenter)
+    cell = _cell(request, segmenter, dataset, _images(dataset, request.limit), output)
+    # The first count imports, the first call allocates.
+    _cell(request, segmenter, dataset, cell.selection.groups[0] + 1, output / "warm").run(_Watch())
     segmenter = cell.segmenter
     samples = _samples(cell)
     flops = _flops(segmenter, cell, samples[0], request)

@@ -30,6 +30,7 @@ from ldznet_bench.records import SCHEMA
 _HEADER = struct.Struct("<4s4sIII")
 _LENGTHS = struct.Struct("<4sII")
 _MAGIC = b"LDZK"
+_EARLIER = b"LDZJ"  # whose checksums did not cover the lengths
 _RECORDS = b"RECS"
 _NOTE = b"NOTE"
 _OPENING = b"OPEN"
@@ -143,6 +144,8 @@ def frames(path: Path) -> Iterator[Frame]:
     with path.open("rb") as file:
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
             magic, kind, stored, raw, crc = _HEADER.unpack(header)
+            if magic == _EARLIER and file.tell() == _HEADER.size:
+                raise RunError(f"{path} was written by an earlier version.", "Finish the run with that version, or remove that file and run again.")
             if magic != _MAGIC or stored > _MAX_FRAME:
                 return
             offset = file.tell()

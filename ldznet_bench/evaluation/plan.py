@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ldznet_bench.api import load_model, make_cell
 from ldznet_bench.errors import BenchError
 from ldznet_bench.evaluation.cell import Cell
-from ldznet_bench.evaluation.sharding import BLOCK_IMAGES, Shard
+from ldznet_bench.evaluation.sharding import Shard
 from ldznet_bench.models.load import ModelName, check_model
 from ldznet_bench.models.segmenter import draws_nothing
 from ldznet_bench.models.trivial import WEIGHT_FREE
@@ -70,6 +70,7 @@ class Request:
         Raises:
             BenchError: the first thing that is wrong.
         """
+        self._part()
         for protocol in self.protocols:
             get_protocol(protocol)
         for mini in {dataset.mini for dataset in self.datasets}:
@@ -78,9 +79,12 @@ class Request:
                 if self.repeats > 1 and _never_draws(name):
                     raise draws_nothing(str(name))
 
+    def _part(self) -> Shard:
+        return Shard.from_environment() if self.shard is None else Shard.parse(self.shard)
+
     def cells(self) -> Iterator[Cell]:
         """Every cell, model by model; a model is let go of before the next is loaded."""
-        shard = None if self.shard is None else Shard.parse(self.shard)
+        shard = self._part()
         for model in self.models:
             for mini in sorted({dataset.mini for dataset in self.datasets}):
                 segmenter = self.load(model, mini=mini)
@@ -93,14 +97,14 @@ class Request:
 
     def load(self, model: str, *, mini: bool) -> Segmenter:
         """A model with the options of how its network is run: they are part of its recipe or its micro-batch, and so of a run's identity."""
-        return self.sharpened(self.loaded(model, mini=mini), [dataset for dataset in self.datasets if dataset.mini == mini])
+        return self.sharpened(self.loaded(model, mini=mini))
 
     def loaded(self, model: str, *, mini: bool) -> Segmenter:
         """A model as it is read, before it is compiled or its fastest micro-batch is looked for."""
         return load_model(model, mini_dataset=mini, **self._model_options())
 
-    def sharpened(self, segmenter: Segmenter, datasets: Sequence[PreparedDataset]) -> Segmenter:
-        """The same segmenter, its network changed as is asked; what the fastest micro-batch is depends on how many phrases a block of images has."""
+    def sharpened(self, segmenter: Segmenter) -> Segmenter:
+        """The same segmenter, its network changed as is asked."""
         if segmenter.weights is not None and (self.channels_last or self.compiled or self.fast):
             from PIL import Image
 
@@ -109,8 +113,7 @@ class Request:
             sharpen(segmenter, channels_last=self.channels_last, compiled=self.compiled)
             if self.fast and segmenter.micro_batch is not None:
                 picture = Image.effect_noise((640, 480), 64).convert("RGB")
-                fill = max((BLOCK_IMAGES * data.n_samples // data.n_images for data in datasets), default=BLOCK_IMAGES)
-                segmenter.micro_batch = fast_micro_batch(segmenter, picture, home_folder(self.home), fill=fill)
+                segmenter.micro_batch = fast_micro_batch(segmenter, picture, home_folder(self.home))
         return segmenter
 
     def _drawn(self, segmenter: Segmenter) -> list[tuple[Segmenter, int]]:

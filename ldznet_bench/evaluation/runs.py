@@ -24,7 +24,7 @@ from ldznet_bench.errors import RunError
 from ldznet_bench.evaluation.identity import Identity, differences
 from ldznet_bench.evaluation.journal import Frame, Journal, notes, openings, read_batch, record_frames
 from ldznet_bench.evaluation.sharding import Shard
-from ldznet_bench.evaluation.unfinished import Part, missing_parts, write_plan
+from ldznet_bench.evaluation.unfinished import Part, PlanError, missing_parts, write_plan
 from ldznet_bench.evaluation.workers import Worker, host_in_a_file_name
 from ldznet_bench.records import SCHEMA
 
@@ -169,8 +169,11 @@ class RunFolder:
             return set()
 
     def missing(self) -> list[Part]:
-        """The parts of which something is missing, with the processes that had them."""
-        return missing_parts(self.path, self.content)
+        """The parts of which something is missing, with the processes that had them; none where that cannot be told before the run goes on."""
+        try:
+            return missing_parts(self.path, self.content)
+        except PlanError:
+            return []
 
     @property
     def _plain(self) -> dict[str, Any]:

@@ -138,10 +138,7 @@ class TargetCache:
             return
         path = self._path = folder / f"{_cache_key(fingerprint, protocol)}.sqlite"
         if path.is_file():
-            # The loop counts in one thread and opens and closes here in another, never at once.
-            self._reader = self._stack.enter_context(
-                contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False))
-            )
+            self._open(path)
         elif complete:
             self._begin(path)
 
@@ -160,6 +157,15 @@ class TargetCache:
                 self._without(error)
         return target
 
+    def _open(self, path: Path) -> None:
+        try:
+            # The loop counts in one thread and opens and closes here in another, never at once.
+            reader = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            self._without(error)
+        else:
+            self._reader = self._stack.enter_context(contextlib.closing(reader))
+
     def _begin(self, path: Path) -> None:
         try:
             self._writer = self._stack.enter_context(_writing(path))
@@ -171,8 +177,9 @@ class TargetCache:
             found = reader.execute("SELECT masks FROM targets WHERE sample = ?", (sample_id,)).fetchone()
             return None if found is None else _unpack(found[0])
         except (sqlite3.Error, ValueError, TypeError, struct.error) as error:
-            self._path.unlink(missing_ok=True)  # the next whole pass writes it anew
             self._without(error)
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)  # the next whole pass writes it anew
             return None
 
     def _without(self, error: Exception) -> None:

@@ -61,18 +61,19 @@ def write_plan(folder: Path, rows: Sequence[tuple[int, str, int]]) -> None:
         rows: place among the cell's images, image id and number of samples, per image.
     """
     path = folder / "journal" / _PLAN
-    if not _is_whole(path):
-        columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _ROWS, strict=True)]
-        with replacing(path) as temporary:
-            pq.write_table(pa.table(columns, schema=_ROWS), temporary, compression="zstd")
-
-
-def _is_whole(plan: Path) -> bool:
+    columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _ROWS, strict=True)]
+    table = pa.table(columns, schema=_ROWS)
     try:
-        pq.read_metadata(plan.absolute())
-    except (OSError, pa.ArrowInvalid):  # absent, or damaged
-        return False
-    return True
+        if pq.read_table(path.absolute()).equals(table):
+            return
+    except (OSError, ValueError):  # absent, or damaged
+        pass
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+class PlanError(RunError):
+    """What a run consists of cannot be read; whoever continues it writes it anew."""
 
 
 def missing_parts(folder: Path, content: str) -> list[Part]:
@@ -138,8 +139,10 @@ def _lacking(plan: Path, journals: Sequence[Path]) -> list[tuple[int, str, int]]
             done.setdefault(image, set()).add(sample)
     try:
         rows = pq.read_table(plan.absolute()).to_pydict()
-    except pa.ArrowInvalid as error:
-        raise RunError(f"{plan} cannot be read ({error}).", "It is written anew when the run is continued.") from error
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise PlanError(f"{plan} cannot be read ({error}).", "It is written anew when the run is continued.") from error
     planned = zip(rows["group"], rows["image_id"], rows["samples"], strict=True)
     left = ((group, image, samples - len(done.get(image, ()))) for group, image, samples in planned)
     return [row for row in left if row[2] > 0]

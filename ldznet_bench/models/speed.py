@@ -23,6 +23,7 @@ MEMORY_SHARE = 0.7  # of what is free when the search begins
 _LARGEST = 256
 _WORTH = 1.1  # a larger micro-batch must give that much more pairs per second: timings of a shared machine differ by some percent
 _ROUNDS = 5
+_TOGETHER = 44  # phrases of 8 images, from which a run cuts micro-batches and pads the last: 44 in the miniature, 45 in PhraseCut's test split
 _PHRASES = ("a red car", "the man on the left", "grass", "white plate on the wooden table")
 
 
@@ -51,14 +52,7 @@ def sharpen(segmenter: Segmenter, *, channels_last: bool, compiled: bool, backen
     segmenter.recipe = {**segmenter.recipe, **({"channels_last": True} if channels_last else {}), **({"compiled": True} if compiled else {})}
 
 
-def fast_micro_batch(
-    segmenter: Segmenter,
-    image: Any,  # noqa: ANN401 - PIL's image
-    home: Path,
-    budget: int | None = None,
-    *,
-    fill: int = _LARGEST,
-) -> int:
+def fast_micro_batch(segmenter: Segmenter, image: Any, home: Path, budget: int | None = None) -> int:  # noqa: ANN401 - PIL's image
     """The micro-batch with the most pairs per second that fits in memory; found once per model, device and options, and remembered.
 
     Remembering makes the same command continue its run, and processes that share `home` agree.
@@ -68,14 +62,13 @@ def fast_micro_batch(
         image: RGB, of the size that is met in earnest.
         home: remembers in ``fast.json``.
         budget: bytes that a micro-batch may take; `MEMORY_SHARE` of what is free by default.
-        fill: pairs that stand together in a run, which cuts its micro-batches from them and pads the last one.
     """
-    path, key = home / "fast.json", _circumstances(segmenter, fill)
+    path, key = home / "fast.json", _circumstances(segmenter)
     home.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{path}.lock"):
         known = _remembered(path)
         if key not in known:
-            known[key] = _search(_trial(segmenter, image), budget or int(MEMORY_SHARE * available_bytes(segmenter.device)), fill)
+            known[key] = _search(_trial(segmenter, image), budget or int(MEMORY_SHARE * available_bytes(segmenter.device)))
             write_json(path, known)
         return known[key]
 
@@ -92,9 +85,9 @@ def _remembered(path: Path) -> dict[str, int]:
     return known
 
 
-def _circumstances(segmenter: Segmenter, fill: int) -> str:
+def _circumstances(segmenter: Segmenter) -> str:
     chip = torch.cuda.get_device_name() if segmenter.device == "cuda" else platform.processor() or platform.machine()
-    what = [segmenter.name, segmenter.weights, segmenter.recipe, segmenter.precision, chip, torch.get_num_threads(), torch.__version__, fill]
+    what = [segmenter.name, segmenter.weights, segmenter.recipe, segmenter.precision, chip, torch.get_num_threads(), torch.__version__, _TOGETHER]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -120,7 +113,7 @@ def _trial(segmenter: Segmenter, image: Any) -> Callable[[int], tuple[float, int
     return run
 
 
-def _search(trial: Callable[[int], tuple[float, int]], budget: int, fill: int = _LARGEST) -> int:
+def _search(trial: Callable[[int], tuple[float, int]], budget: int, fill: int = _TOGETHER) -> int:
     """Double until memory or patience ends: what the next size takes is foreseen as twice this one's. Padding counts: it is computed too."""
     best, rate, size = 1, 0.0, 1
     while size <= min(_LARGEST, 2 * fill - 1):

@@ -78,7 +78,10 @@ def _run_folders(root: Path) -> Iterator[Path]:
     """Folders with a run.json, behind links too; none twice."""
     seen = set()
     for folder, below, files in os.walk(root, followlinks=True):
-        place = Path(folder).stat()
+        try:
+            place = Path(folder).stat()
+        except FileNotFoundError:  # a journal that was merged and dropped meanwhile
+            continue
         if (place.st_dev, place.st_ino) in seen:
             below.clear()
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -169,12 +170,35 @@ def test_where_nobody_listens_the_run_goes_on(bench, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(sys.stderr, "write", full)
-        assert main._run(["run", "--models", "oracle", "--limit", "3"]) == 0
+        assert main._run(["run", "--models", "box,oracle", "--limit", "3"]) == 0, "box is finished, as is said to nobody"
+        assert main._run(["run", "--models", "box", "--limit", "0"]) == 2
     assert len(list((tmp_path / "runs").rglob("summary.json"))) == 2
 
 
+def test_a_terminal_that_cannot_print_it(monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+        assert main._run(["run", "--help"]) == 2
+        sys.stdout.detach()
+    assert "cannot be written in this terminal's latin-1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_plan_does_not_stop_its_run(bench, tmp_path, damage):
+    first = ("run", "--models", "box", "--limit", 40, "--shard")
+    assert bench(*first, "0/3").code == 0
+    (plan,) = (tmp_path / "runs").rglob("plan.parquet")
+    whole = plan.read_bytes()
+    plan.write_bytes(whole[:50] if damage == "cut" else whole[:4] + bytes(byte ^ 255 for byte in whole[4:40]) + whole[40:])
+    refused(bench("report"), "no finished run", "plan.parquet cannot be read")
+    assert bench("run", "--models", "box", "--limit", 40, "--dry-run").code == 0
+    said = bench(*first, "1/3")
+    assert (said.code, plan.read_bytes() == whole) == (0, True)
+    assert "part 2/3 was never started" in said.err
+
+
 def test_an_output_that_is_no_text(bench):
-    refused(bench("run", "--models", "box", "--limit", "3", "--output", os.fsdecode(b"x\xff")), "is not UTF-8")
+    refused(bench("run", "--models", "box", "--limit", "3", "--output", os.fsdecode(b"x\xff")), "udcff is no character of UTF-8")
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_others_theirs(bench, tmp_path):

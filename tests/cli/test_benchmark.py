@@ -14,7 +14,7 @@ import torch._dynamo
 import torch._inductor.config
 from make_clipseg import write_clipseg
 
-from ldznet_bench.evaluation import benchmark, loop
+from ldznet_bench.evaluation import benchmark, cell, loop
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,19 @@ def test_the_first_count_is_not_timed(bench, monkeypatch):
     monkeypatch.setattr(loop.Loop, "_count", slow_at_first)
     (found,) = json.loads(bench("benchmark", "--models", "box", "--limit", 6, "--json").out)["models"]
     assert found["seconds"] < 1 and found["phases"]["score"] < 1
+
+
+def test_a_first_image_that_the_protocol_excludes_is_not_warmed_up_on(bench, monkeypatch):
+    from ldznet_bench.evaluation import selection
+
+    real = selection.select
+
+    def without_the_first(groups, protocol, **more):
+        return real([group for group in groups if group.index], protocol, **more)
+
+    monkeypatch.setattr(cell, "select", without_the_first)
+    (found,) = json.loads(bench("benchmark", "--models", "box", "--limit", 24, "--json").out)["models"]
+    assert found["samples"] > 10
 
 
 def test_one_model_that_fails_leaves_the_others_theirs(bench, clipseg):

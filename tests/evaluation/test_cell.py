@@ -280,6 +280,32 @@ def test_a_damaged_mask_cache_is_done_without_and_written_anew(tmp_path, damage)
     make_cell(tmp_path / "e", load_model("noise"), cache=tmp_path / "masks").run(Bar)
 
 
+def test_a_mask_cache_that_cannot_be_opened_or_removed_is_done_without(tmp_path, monkeypatch):
+    plain = make_cell(tmp_path / "a", load_model("noise"), cache=tmp_path / "masks")
+    plain.run(Bar)
+    (path,) = (tmp_path / "masks").glob("*.sqlite")
+
+    def fail(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", fail)
+        cell = make_cell(tmp_path / "b", load_model("noise"), cache=tmp_path / "masks")
+        with pytest.warns(BenchWarning, match="unable to open"):
+            cell.run(Bar)
+    assert content(cell) == content(plain) and path.is_file()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path.write_bytes(b"junk" * 999)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    cached = targets.TargetCache(tmp_path / "masks", "f" * 64, PROTOCOLS["native@1"], complete=False)
+    sample = next(FakeDataset().groups()).samples[0]
+    with pytest.warns(BenchWarning, match="without the cache"):
+        assert cached.get(sample.sample_id, sample.geometry).shape == (40, 60)
+
+
 def test_a_mask_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     plain = make_cell(tmp_path / "a", load_model("noise"))
     plain.run(Bar)

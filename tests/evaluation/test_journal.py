@@ -79,6 +79,17 @@ def test_a_flipped_bit_ends_the_journal_before_its_frame(tmp_path, place):
     assert ids(path) == ["1"]
 
 
+def test_a_journal_of_an_earlier_version_is_not_thrown_away(tmp_path):
+    path = tmp_path / "a.bin"
+    with Journal(path) as journal:
+        journal.append([record("1")])
+    old = b"LDZJ" + path.read_bytes()[4:]
+    path.write_bytes(old)
+    with pytest.raises(RunError, match="earlier version"):
+        Journal(path)
+    assert path.read_bytes() == old
+
+
 def hold(path, ready, leave):
     with Journal(path):
         ready.set()
