@@ -63,11 +63,11 @@ def run(*arguments: object) -> tuple[str, float, float]:
     return out, seconds, int(peak) / 1024
 
 
-def make_masks(folder: Path, images: int, samples: int, mode: str = "L") -> tuple[Path, Path]:
+def make_masks(folder: Path, images: int, samples: int, mode: str = "L", size: tuple[int, int] = (500, 375)) -> tuple[Path, Path]:
     """A release without photographs, and a folder of masks for it."""
     from test_bench_score import make
 
-    return make(folder, images, samples, mode)
+    return make(folder, images, samples, mode, size)
 
 
 def outcome(folder: Path) -> dict[str, bytes]:
@@ -211,12 +211,13 @@ def score(options: argparse.Namespace) -> None:
     """
     samples = options.samples or 14_354
     with scratch() as folder:
-        release, masks = make_masks(folder, max(2, round(samples / 5.64)), samples)
+        images = max(2, round(samples / 5.64))
+        release, masks = make_masks(folder, images, samples, size=options.size)
         for kind, wanted in (("cold", "< 50 %"), ("prepared", "< 50 %"), ("cached", "< 30 %"), ("cached, one bit a pixel", "< 30 %")):
             if kind == "prepared":
                 shutil.rmtree(folder / "home" / "masks")
             if kind.endswith("a pixel"):
-                _, masks = make_masks(folder / "bits", max(2, round(samples / 5.64)), samples, "1")
+                _, masks = make_masks(folder / "bits", images, samples, "1", options.size)
             _score_row(kind, wanted, masks, release, folder)
         summaries = {json.dumps({**json.loads(path.read_bytes()), "model": "", "identity": ""}) for path in (folder / "runs").rglob("summary.json")}
         if len(summaries) != 1:
@@ -224,6 +225,8 @@ def score(options: argparse.Namespace) -> None:
 
 
 def _score_row(kind: str, wanted: str, masks: Path, release: Path, folder: Path) -> None:
+    from PIL import Image
+
     command = [sys.executable, "-c", PROFILE, "score", "--dataset", "phrasecut:test", "--predictions", masks, "--protocol", "phrasecut@1"]
     command += ["--name", kind.replace(", ", "-").replace(" ", "-"), "--data-root", release, "--home", folder / "home", "--output", folder / "runs"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
@@ -233,7 +236,8 @@ def _score_row(kind: str, wanted: str, masks: Path, release: Path, folder: Path)
     png, whole = map(float, found.groups())
     if png == 0:
         sys.exit("no PNG was seen being read")
-    what = f"`score` of {sum(1 for _ in masks.iterdir()):,} PNG masks, {kind}"
+    size = "x".join(map(str, Image.open(next(masks.iterdir())).size))
+    what = f"`score` of {sum(1 for _ in masks.iterdir()):,} PNG masks of {size}, {kind}"
     line(what, f"{whole:.1f} CPU s", f"of which reading PNGs {png:.1f} s", f"all else {100 * (1 - png / whole):.0f} %", wanted)
 
 
@@ -352,12 +356,18 @@ def _timed(command: list[str], output: Path, count: int) -> float:
 SHOWS = {show.__name__: show for show in (clipseg, ldznet, counts, rasteriser, score, overhead, memory, startup, processes)}
 
 
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=[*SHOWS, "all"], metavar="NAME")
     parser.add_argument("--images", type=Path, default=REAL, metavar="DIR", help="photographs laid out as a PhraseCut release (clipseg, overhead)")
     parser.add_argument("--samples", type=int, metavar="N", help="another size than the table's: samples, or photographs for clipseg")
+    parser.add_argument("--size", type=_size, default=(500, 375), metavar="WxH", help="of masks (score)")
     options = parser.parse_args()
     print("| what | ours | beside | ratio or share | wanted |\n|---|---|---|---|---|")
     for name in SHOWS if "all" in options.names else options.names:

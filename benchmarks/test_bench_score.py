@@ -19,13 +19,13 @@ from PIL import Image, ImageDraw
 SIZES = {"tenth": (255, 1435), "full": (2545, 14354)}
 
 
-def make(folder: Path, images: int, phrases: int, mode: str = "L") -> tuple[Path, Path]:
+def make(folder: Path, images: int, phrases: int, mode: str = "L", size: tuple[int, int] = (500, 375)) -> tuple[Path, Path]:
     """A release without image files, and masks that are the truth moved by a few pixels: 0 and 255 as most tools write them, or (mode 1) bits."""
-    release = make_phrasecut(folder, images=images, phrases=phrases, files=False)
+    release = make_phrasecut(folder, images=images, phrases=phrases, size=size, files=False)
     masks = folder / "masks"
     masks.mkdir()
     for task in json.loads((release / "refer_test.json").read_text()):
-        picture = Image.new(mode, (500, 375))
+        picture = Image.new(mode, size)
         draw = ImageDraw.Draw(picture)
         for instance in task["Polygons"]:
             for polygon in instance:
