@@ -66,6 +66,7 @@ def test_running_out_of_memory_ends_the_search_and_other_errors_do_not_pass():
 
 def test_what_is_found_is_remembered(weights, tmp_path, monkeypatch):
     network = model(weights, "rgbnet")
+    monkeypatch.setattr(speed, "_LARGEST", 2)
     image = given().rgb
     found = speed.fast_micro_batch(network, image, tmp_path)
     assert network.micro_batch == 1, "the search leaves no trace"
