@@ -8,9 +8,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldznet_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 @contextlib.contextmanager
@@ -73,12 +76,27 @@ def write_error(path: Path, error: OSError) -> BenchError:
     return BenchError(f"cannot write {path}: {reason}.", remedy)
 
 
-def lock_error(path: Path, error: OSError) -> BenchError:
-    """The error for a lock that cannot be had, which on some shared file systems none can."""
-    return BenchError(
-        f"{path} cannot be locked: {error.strerror or error}.",
-        "Processes that share a folder need file locks there. Give each machine a folder of its own, and copy them together when all are done.",
-    )
+def acquire(lock: BaseFileLock, path: Path, timeout: float = -1) -> None:
+    """Take a file lock.
+
+    Args:
+        lock: the lock.
+        path: what it guards, for the error.
+        timeout: seconds to wait; negative waits for ever.
+
+    Raises:
+        TimeoutError: another process has it.
+        BenchError: it cannot be had, which on some shared file systems none can.
+    """
+    try:
+        lock.acquire(timeout=timeout)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise BenchError(
+            f"{path} cannot be locked: {error.strerror or error}.",
+            "Processes that share a folder need file locks there. Give each machine a folder of its own, and copy them together when all are done.",
+        ) from error
 
 
 def _is_special(path: Path) -> bool:

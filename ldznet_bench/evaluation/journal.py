@@ -1,10 +1,9 @@
 """The journal of one process: CRC-framed, append-only, so that a crash loses at most the micro-batch in flight.
 
 A frame is a header (magic, kind, stored length, raw length, CRC-32 of these and of the stored bytes) and a zstd-compressed payload. A record
-frame holds
-one micro-batch as an Arrow record batch, a note frame holds JSON (timings). An opening frame says which process writes and what its numbers depend
-on, a closing frame that it left off by itself. Each frame reaches the operating system before the next
-micro-batch starts, which survives a killed process; it reaches the disk at most a second later, which bounds what a power cut can take.
+frame holds one micro-batch as an Arrow record batch, a note frame holds JSON (timings). An opening frame says which process writes and what its
+numbers depend on, a closing frame that it left off by itself. Each frame reaches the operating system before the next micro-batch starts, which
+survives a killed process; it reaches the disk at most a second later, which bounds what a power cut can take.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any, Self
 import filelock
 import pyarrow as pa
 
-from ldznet_bench.atomic import lock_error, write_error
+from ldznet_bench.atomic import acquire, write_error
 from ldznet_bench.errors import BenchError, RunError
 from ldznet_bench.records import SCHEMA
 
@@ -66,7 +65,7 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(f"{path}.lock" if lock is None else lock)
-            _take(self._lock, path)
+            acquire(self._lock, path, timeout=0)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             end = max((frame.offset + frame.stored for frame in frames(path)), default=0)
             os.ftruncate(self._file, end)
@@ -124,15 +123,6 @@ class Journal:
                 self._synced = time.monotonic()
         except OSError as error:
             raise write_error(self.path, error) from error
-
-
-def _take(lock: filelock.BaseFileLock, path: Path) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise
-    except OSError as error:
-        raise lock_error(path, error) from error
 
 
 def _checksum(kind: bytes, raw: int, stored: bytes) -> int:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ldznet_bench.atomic import lock_error, replacing, write_error, write_json
+from ldznet_bench.atomic import acquire, replacing, write_error, write_json
 from ldznet_bench.errors import RunError
 from ldznet_bench.evaluation.identity import Identity, differences
 from ldznet_bench.evaluation.journal import Frame, Journal, notes, openings, read_batch, record_frames
@@ -192,10 +192,7 @@ class RunFolder:
         except OSError as error:
             raise write_error(self.path, error) from error
         lock = filelock.FileLock(self.path / f".{name}.lock")
-        try:
-            lock.acquire()
-        except OSError as error:
-            raise lock_error(self.path, error) from error
+        acquire(lock, self.path)
         try:
             yield
         finally:

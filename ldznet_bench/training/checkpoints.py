@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ldznet_bench.atomic import replacing, write_error, write_json
+from ldznet_bench.atomic import acquire, replacing, write_error, write_json
 from ldznet_bench.errors import RunError, WeightsError
 from ldznet_bench.training.recipe import DEFAULTS
 
@@ -86,7 +86,7 @@ class Checkpoints:
             raise write_error(self.folder, error) from error
         lock = filelock.FileLock(self.folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            acquire(lock, self.folder, timeout=0)
         except filelock.Timeout as error:
             raise RunError(f"another process is training in {self.folder}.", "Wait for it, or give another --output or --seed.") from error
         try:
