@@ -258,6 +258,17 @@ def hold(reached: threading.Event, released: threading.Event) -> Quirk:
     return quirk
 
 
+def keep_silent(reached: threading.Event, released: threading.Event) -> Quirk:
+    """Take the request, say so, and answer nothing until released; then close."""
+
+    def quirk(handler: Handler, served: Served) -> None:
+        reached.set()
+        released.wait()
+        handler.cut()
+
+    return quirk
+
+
 def announce(length: int) -> Quirk:
     """Announce a wrong length, send everything, close."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import collections
+import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from ldznet_bench.acquisition.fetch import Fetcher, Job, Refusal
 from ldznet_bench.acquisition.ledger import Arrival
@@ -14,6 +16,8 @@ IMAGE_WORKERS = 16
 """Images are small: what counts is the number of answers awaited at once. More than 16 makes university hosts answer 429."""
 HOPELESS = 50
 """When the first 50 images were all refused, the other 2,495 are not asked for."""
+PARTING_SECONDS = 2.0
+"""After Ctrl-C threads have this long to close what they hold."""
 
 
 def fetch_all(fetcher: Fetcher, jobs: Sequence[Job], workers: int = FILE_WORKERS, hopeless: int | None = None) -> tuple[list[Arrival], list[Refusal]]:
@@ -30,7 +34,7 @@ def fetch_all(fetcher: Fetcher, jobs: Sequence[Job], workers: int = FILE_WORKERS
 
     Raises:
         BenchError: the first error that is no mirror's fault (disk full, offline); the others are stopped.
-        KeyboardInterrupt: by the user; every worker has stopped then.
+        KeyboardInterrupt: by the user; no worker fetches anything more then.
     """
     results: dict[int, Arrival | Refusal] = {}
     arrived = threading.Event()
@@ -48,15 +52,57 @@ def fetch_all(fetcher: Fetcher, jobs: Sequence[Job], workers: int = FILE_WORKERS
 
 
 def run_threads(fetcher: Fetcher, work: Callable[[int], None], items: Sequence[int], workers: int) -> None:
-    """Call `work` on every item from several threads; the first exception stops all of them and is raised."""
-    with concurrent.futures.ThreadPoolExecutor(max(1, min(workers, len(items)))) as pool:
+    """Call `work` on every item from several threads; the first exception stops all of them and is raised.
+
+    After Ctrl-C the network stays halted, and a thread that waits for a host which says nothing is waited for no longer than `PARTING_SECONDS`:
+    it ends with the process. Ctrl-C may also come while a thread is being started, when nobody can tell whether it runs.
+    """
+    waiting, ended = collections.deque(items), queue.SimpleQueue[BaseException | None]()
+    threads = [threading.Thread(target=_labour, args=(work, waiting, ended), daemon=True) for _ in range(min(workers, len(items)))]
+    try:
+        for thread in threads:
+            thread.start()
+        _await_all(ended, len(threads))
+    except KeyboardInterrupt:
+        _stop(fetcher, waiting, threads, PARTING_SECONDS)
+        raise
+    except BaseException:
+        _stop(fetcher, waiting, threads, None)
+        fetcher.network.stop.clear()
+        raise
+
+
+def _labour(work: Callable[[int], None], waiting: collections.deque[int], ended: queue.SimpleQueue[BaseException | None]) -> None:
+    """What a thread does: take what is left until nothing is, then say how it ended."""
+    try:
+        for item in _taken(waiting):
+            work(item)
+    except BaseException as error:  # noqa: BLE001 - raised again where the threads are waited for
+        ended.put(error)
+    else:
+        ended.put(None)
+
+
+def _taken(waiting: collections.deque[int]) -> Iterator[int]:
+    while True:
         try:
-            # Ctrl-C may come while work is still being handed out, and what has begun must not be waited for then.
-            futures = [pool.submit(work, item) for item in items]
-            for future in concurrent.futures.as_completed(futures):
-                future.result()
-        except BaseException:
-            fetcher.network.halt()
-            pool.shutdown(wait=True, cancel_futures=True)
-            fetcher.network.stop.clear()
-            raise
+            item = waiting.popleft()
+        except IndexError:
+            return
+        yield item
+
+
+def _await_all(ended: queue.SimpleQueue[BaseException | None], threads: int) -> None:
+    for _ in range(threads):
+        error = ended.get()
+        if error is not None:
+            raise error
+
+
+def _stop(fetcher: Fetcher, waiting: collections.deque[int], threads: Sequence[threading.Thread], seconds: float | None) -> None:
+    waiting.clear()
+    fetcher.network.halt()
+    begun = time.monotonic()
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(None if seconds is None else max(0.0, begun + seconds - time.monotonic()))

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from acquiring import Bench, make
 from make_mirror import Hosts
-from mirror import hold
+from mirror import Quirk, hold, keep_silent
 
 from ldznet_bench.acquisition.network import Policy
 
@@ -77,11 +78,14 @@ def test_archives_are_kept_when_asked_for(bench: Bench, hosts: Hosts, tmp_path: 
     assert (tmp_path / "home" / "archives" / "refer" / "refcoco.zip").is_file()
 
 
-def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(hosts: Hosts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quirk", [hold, keep_silent])
+def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(
+    hosts: Hosts, tmp_path: Path, quirk: Callable[[threading.Event, threading.Event], Quirk]
+) -> None:
     _, card = make(hosts, "phrasecut")
     reached, released = threading.Event(), threading.Event()
     for served in hosts.drive.files.values():
-        served.script = [hold(reached, released)]
+        served.script = [quirk(reached, released)]
     environment = os.environ | hosts.environment() | {"LDZNET_BENCH_HOME": str(tmp_path / "home"), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", RUN, "download", "phrasecut:test", "--card", str(card)]
     # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
@@ -92,8 +96,8 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(hosts: Hosts, tmp_pat
         while not reached.wait(0.1):
             assert process.poll() is None, process.communicate()[1]
         process.send_signal(signal.SIGINT)
-        # Left alone, it would bear with such a host for that long, and then ask again: how fast it goes is the machine's business.
-        _, err = process.communicate(timeout=Policy().slow_seconds)
+        # Left alone, it would bear with such a host for at least that long, and then ask again: how fast it goes is the machine's business.
+        _, err = process.communicate(timeout=Policy().read_timeout)
     finally:
         process.kill()
         released.set()

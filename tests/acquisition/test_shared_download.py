@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,23 +97,63 @@ def test_an_error_of_one_file_stops_the_others(server: Mirror, fetcher_of: Make,
     assert not fetcher.folder.exists()
 
 
-def test_ctrl_c_while_files_are_being_handed_out_waits_for_no_host(fetcher_of: Make) -> None:
+def test_ctrl_c_while_a_thread_is_being_started_stops_it_for_good(fetcher_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     fetcher = fetcher_of()
-    begun, ended = threading.Event(), []
+    begun, ended = threading.Event(), queue.SimpleQueue[bool]()
+    start = threading.Thread.start
 
-    class Items(list[int]):
-        def __iter__(self) -> Iterator[int]:
-            yield 0
-            assert begun.wait(60)
-            raise KeyboardInterrupt
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        assert begun.wait(60)
+        raise KeyboardInterrupt
 
     def work(index: int) -> None:
         begun.set()
-        ended.append(fetcher.network.stop.wait(60))  # as long as a host that says nothing
+        ended.put(fetcher.network.stop.wait(60))  # as long as a host that says nothing
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_threads(fetcher, work, [0, 1], 2)
+    assert ended.get()
+    assert fetcher.network.stop.is_set()  # or a thread that nobody knows of would ask its host again
+
+
+def test_ctrl_c_waits_for_no_host_that_says_nothing(fetcher_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetcher = fetcher_of()
+    begun, released = threading.Event(), threading.Event()
+    monkeypatch.setattr("ldznet_bench.acquisition.batch.PARTING_SECONDS", 0.1)
+
+    def work(index: int) -> None:
+        if index:
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+        begun.set()
+        assert released.wait(60)
 
     with pytest.raises(KeyboardInterrupt):
-        run_threads(fetcher, work, Items([0, 1]), 2)
-    assert ended == [True]
+        run_threads(fetcher, work, [0, 1], 2)
+    assert not released.is_set()
+    released.set()
+
+
+def test_work_that_is_left_is_done_by_whoever_is_free(fetcher_of: Make) -> None:
+    done: list[int] = []
+    run_threads(fetcher_of(), done.append, range(100), 3)
+    assert sorted(done) == list(range(100))
+
+
+@pytest.mark.parametrize("error", [IndexError, BenchError])
+def test_an_error_of_the_work_is_raised_and_the_network_goes_on(fetcher_of: Make, error: type[Exception]) -> None:
+    fetcher, done = fetcher_of(), []
+
+    def work(index: int) -> None:
+        done.append(index)
+        raise error("it failed")
+
+    with pytest.raises(error, match="it failed"):
+        run_threads(fetcher, work, range(100), 2)
+    assert len(done) < 100
+    fetcher.network.check()
 
 
 def test_what_is_opened_while_the_command_ends_is_not_read(server: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
