@@ -190,14 +190,14 @@ PROFILE = """
 import sys, time
 from ldznet_bench.evaluation import predictions
 from ldznet_bench.cli import main
-spent, read = [0.0], predictions.read_png_mask
+spent, read = [0.0], predictions.decode_png
 def timed(path):
     start = time.process_time()
     try:
         return read(path)
     finally:
         spent[0] += time.process_time() - start
-predictions.read_png_mask = timed
+predictions.decode_png = timed
 code = main._run(sys.argv[1:])
 print("SPENT", spent[0], time.process_time())
 sys.exit(code)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.evaluation.targets import Target
 from ldznet_bench.masks import rle
-from ldznet_bench.masks.spans import Spans, area, shared, spans_of
+from ldznet_bench.masks.spans import Spans, StoredMask, area, shared, spans_of
 from ldznet_bench.metrics import counts
 from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
@@ -49,7 +49,7 @@ def count(
     sample: Sample,
     image: ImageFile,
     target: Target,
-    scores: Any,  # noqa: ANN401 - an array or a tensor
+    scores: Any,  # noqa: ANN401 - an array, a tensor, or a mask by its spans
     protocol: Protocol,
     threshold: float,
     *,
@@ -64,7 +64,7 @@ def count(
         sample: whose record it is.
         image: its image.
         target: the truth on the protocol's canvas, (H, W).
-        scores: float32 (h, w) in [0, 1], or a bool mask, on any grid; resized to (H, W) by the protocol's rule unless it has that size.
+        scores: float32 (h, w) in [0, 1], or a mask, on any grid; resized to (H, W) by the protocol's rule unless it has that size.
         protocol: the rules.
         threshold: a pixel is predicted where its float32 score is > float32(threshold).
         seed: of the sample's draws.
@@ -72,6 +72,10 @@ def count(
         histograms: count at every threshold of the protocol's grid too.
         keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
     """
+    if isinstance(scores, StoredMask):
+        if scores.shape == target.shape and target.valid is None and 0 <= threshold < 1 and not histograms and not keep_map:
+            return Counted(sample, image, target, scores.spans, (None, None), seed, flags, None)
+        scores = scores.pixels
     on_canvas = resize(scores, target.shape, protocol.score_resize)
     predicted, found = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
     if target.valid is not None:

@@ -18,6 +18,7 @@ from ldznet_bench.datasets.sample import ImageGroup
 from ldznet_bench.errors import PredictionError, unknown_name
 from ldznet_bench.evaluation.dumps import by_sample, read_dump
 from ldznet_bench.masks import rle
+from ldznet_bench.masks.spans import StoredMask, united
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 from ldznet_bench.protocols import Protocol
 
@@ -31,7 +32,7 @@ _FORMATS = "<sample_id>.png masks, <sample_id>.npy score maps, one .npz of score
 _MASK_MODES = ("1", "L", "P", "I;16", "I;16B", "I")
 
 
-Map = npt.NDArray[np.float32] | npt.NDArray[np.bool_]  # a score map, or a mask
+Map = npt.NDArray[np.float32] | StoredMask
 
 
 class Source(ABC):
@@ -49,7 +50,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, sample_id: str) -> Map:
-        """The map of one sample, (h, w), unchecked values; (0, 0) for a mask of no instance, whose size nobody states."""
+        """The map of one sample, (h, w), unchecked values; the mask of an answer without instance, whose size nobody states, is (0, 0)."""
 
     @abstractmethod
     def digest(self) -> str:
@@ -141,16 +142,16 @@ class Predictions(Segmenter):
 
     def _map(self, pair: Pair) -> Map:
         if pair.sample_id not in self.present:
-            return np.zeros((pair.height, pair.width), np.bool_)
-        scores = self._source.read(pair.sample_id)
-        if pair.sample_id in self._source.binary:
-            if not scores.size:  # an answer of no instance: nothing was found
-                return np.zeros((pair.height, pair.width), np.bool_)
-            self._check_size(pair, scores.shape)
-        elif scores.ndim != 2 or not scores.size or not (scores.min() >= 0 and scores.max() <= 1):
-            what = f"{self._path}: the score map of sample {pair.sample_id!r} {_fault(scores)}."
+            return StoredMask((pair.height, pair.width))
+        found = self._source.read(pair.sample_id)
+        if isinstance(found, StoredMask):
+            if found.shape == (0, 0):
+                return StoredMask((pair.height, pair.width))
+            self._check_size(pair, found.shape)
+        elif found.ndim != 2 or not found.size or not (found.min() >= 0 and found.max() <= 1):
+            what = f"{self._path}: the score map of sample {pair.sample_id!r} {_fault(found)}."
             raise PredictionError(what, "Score maps are (h, w) floats in [0, 1].")
-        return scores
+        return found
 
     def _check_size(self, pair: Pair, shape: tuple[int, ...]) -> None:
         allowed = [(pair.height, pair.width)] + ([(self._square, self._square)] if self._square else [])
@@ -240,31 +241,41 @@ class _RleFile(Source):
 
     def read(self, sample_id: str) -> Map:
         try:
-            masks = [rle.decode(rle.from_coco(code, error=PredictionError), PredictionError) for code in self._codes[sample_id]]
+            codes = [rle.from_coco(code, error=PredictionError) for code in self._codes[sample_id]]
+            spans = [rle.spans(code, PredictionError) for code in codes]
         except PredictionError as error:
             raise PredictionError(f"{self._path}: sample {sample_id!r}: {error.what}", error.remedy) from error
-        sizes = {mask.shape for mask in masks}
+        sizes = {(code.height, code.width) for code in codes} or {(0, 0)}
         if len(sizes) > 1:
             raise PredictionError(f"{self._path}: sample {sample_id!r} has masks of several sizes.", "Instances of one answer share their image.")
-        union: npt.NDArray[np.bool_] = np.logical_or.reduce(masks) if masks else np.zeros((0, 0), np.bool_)
-        return union
+        return StoredMask(sizes.pop(), spans[0] if len(spans) == 1 else united(spans))
 
     def digest(self) -> str:
         return self._sha
 
 
-def read_png_mask(path: Path) -> npt.NDArray[np.bool_]:
-    """A mask image as bool (h, w): any non-zero stored value (of a palette image: any non-zero index) is foreground.
+def read_png_mask(path: Path) -> StoredMask:
+    """A mask image: any non-zero stored value (of a palette image: any non-zero index) is foreground.
 
     Raises:
         PredictionError: unreadable, or with several channels.
+    """
+    stored = decode_png(path)
+    height, width = stored.shape
+    return StoredMask((height, width), bits=np.packbits(stored.reshape(-1), bitorder="little"))
+
+
+def decode_png(path: Path) -> npt.NDArray[Any]:
+    """What an image with one channel stores: bool or integers, (h, w).
+
+    Raises:
+        PredictionError: as `read_png_mask`.
     """
     try:
         with Image.open(path) as image:
             if image.mode not in _MASK_MODES:
                 raise PredictionError(f"{path} has mode {image.mode}, several values per pixel.", "Save a mask with one channel (mode 1, L or P).")
-            mask: npt.NDArray[np.bool_] = np.asarray(image) != 0
-            return mask
+            return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PredictionError(f"{path} cannot be decoded ({error}).", "Write the file again.") from error
 
@@ -282,7 +293,7 @@ def _as_scores(array: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _fault(scores: Map) -> str:
+def _fault(scores: npt.NDArray[np.float32]) -> str:
     if scores.ndim != 2 or not scores.size:
         return f"has shape {scores.shape}"
     if np.isnan(scores).any():

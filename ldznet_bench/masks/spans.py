@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 Spans = npt.NDArray[np.int64]
+Bits = npt.NDArray[np.uint8]
+_NOTHING: Spans = np.empty(0, dtype=np.int64)
 _ROOM = 32  # bits for positions within a mask, which has at most 2^28 pixels
 
 
@@ -30,16 +32,58 @@ def spans_of(mask: Mask, corner: tuple[int, int] = (0, 0), height: int | None = 
     if mask.ndim != 2 or mask.size == 0:
         raise ValueError(f"expected a non-empty (h, w) mask, got shape {mask.shape}")
     mask = np.ascontiguousarray(mask, dtype=np.bool_)
-    (rows, width), (left, upper) = mask.shape, corner
-    height = rows if height is None else height
-    # Changes down the columns are found in row-major order and sorted: no transposed copy.
-    changes = np.flatnonzero(mask[1:] != mask[:-1])
+    left, upper = corner
+    height = len(mask) if height is None else height
+    spans = _down_the_columns(np.flatnonzero(mask[1:] != mask[:-1]), mask[0], mask[-1], height, upper)
+    spans += left * height
+    return spans
+
+
+def spans_of_bits(bits: Bits, height: int, width: int) -> Spans:
+    """The spans of a mask of one bit a pixel, at half of what `spans_of` takes for one of a byte a pixel.
+
+    Args:
+        bits: uint8 (⌈height * width / 8⌉,): the pixels row by row, the first one in the lowest bit, as ``np.packbits(mask.ravel(),
+            bitorder="little")`` gives them; what follows the last pixel is 0.
+        height: rows, at least 1.
+        width: columns, at least 1.
+    """
+    pixels = height * width
+    words = np.zeros(pixels // 64 + 2, dtype="<u8")
+    words.view(np.uint8)[: bits.size] = bits
+    skipped, shift = divmod(width, 64)
+    below = words[skipped:] >> shift  # of each pixel the one a row further down
+    if shift:
+        below[:-1] |= words[skipped + 1 :] << (64 - shift)
+    changed = words[: below.size] ^ below
+    places = np.flatnonzero(changed != 0)  # comparing first is faster than looking for what is not 0
+    found = np.flatnonzero(_bools(changed[places].view(np.uint8)))
+    changes = (places[found >> 6] << 6) + (found & 63)
+    changes = changes[: np.searchsorted(changes, pixels - width)]  # nothing is below the last row
+    foot = pixels - width
+    return _down_the_columns(changes, _bools(bits[: -(-width // 8)])[:width], _bools(bits[foot >> 3 :])[foot & 7 :][:width], height)
+
+
+def _bools(bits: Bits) -> npt.NDArray[np.bool_]:
+    return np.unpackbits(bits, bitorder="little").view(np.bool_)
+
+
+def _down_the_columns(changes: npt.NDArray[np.intp], head: npt.NDArray[np.bool_], foot: npt.NDArray[np.bool_], height: int, upper: int = 0) -> Spans:
+    """Spans from what is found in row-major order, sorted: no transposed copy of the mask.
+
+    Args:
+        changes: row-major positions of the pixels that differ from the one below.
+        head: the first row, (w,).
+        foot: the last row, (w,).
+        height: rows of the whole.
+        upper: first row.
+    """
+    width = len(head)
     row = changes // width
     column = changes - row * width
-    across = np.flatnonzero(mask[0, 1:] != mask[-1, :-1])  # from the foot of a column to the head of the next
-    ends = np.array([0] * bool(mask[0, 0]) + [width] * bool(mask[-1, -1]), dtype=np.int64)
+    across = np.flatnonzero(head[1:] != foot[:-1])  # from the foot of a column to the head of the next
+    ends = np.array([0] * bool(head[0]) + [width] * bool(foot[-1]), dtype=np.int64)
     spans: Spans = np.concatenate((column * height + row + (upper + 1), (across + 1) * height, ends * height))
-    spans += left * height
     spans.sort()
     return spans
 
@@ -73,6 +117,33 @@ def filled(toggles: Spans, height: int, width: int) -> Mask:
 def area(spans: Spans) -> int:
     """How many pixels spans cover."""
     return int(spans[1::2].sum() - spans[::2].sum())
+
+
+class StoredMask:
+    """A mask as it was stored, by its spans or as bits; what counting asks for is made of it then.
+
+    Args:
+        shape: (rows, columns).
+        spans: int64 (2n,).
+        bits: as `spans_of_bits` takes them, in place of spans.
+    """
+
+    def __init__(self, shape: tuple[int, int], spans: Spans | None = None, bits: Bits | None = None) -> None:
+        self.shape = shape
+        self._spans = spans
+        self._bits = bits
+
+    @property
+    def spans(self) -> Spans:
+        """Of its pixels."""
+        if self._spans is None:
+            self._spans = _NOTHING if self._bits is None else spans_of_bits(self._bits, *self.shape)
+        return self._spans
+
+    @property
+    def pixels(self) -> Mask:
+        """Bool (rows, columns)."""
+        return filled(self.spans, *self.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ldznet_bench.errors import BenchError, BenchWarning
+from ldznet_bench.masks.spans import StoredMask
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -150,7 +151,7 @@ class Segmenter(ABC):
     def predict(self, pairs: Sequence[Pair]) -> list[Any]:
         """Score maps of up to `micro_batch` pairs: float32 (h, w) in [0, 1], NumPy arrays or tensors on the model's device, never resized.
 
-        Bool arrays stay bool: masks that were read rather than computed.
+        Masks that were read rather than computed stay masks: bool arrays, or `StoredMask`.
 
         Raises:
             BenchError: a map is not two-dimensional, is empty, or holds NaN or values outside [0, 1]; the sample is named.
@@ -172,6 +173,8 @@ class Segmenter(ABC):
 
     def _score_map(self, value: Any, pair: Pair) -> Any:  # noqa: ANN401 - an array or a tensor
         scores: Any
+        if isinstance(value, StoredMask):
+            return value
         if isinstance(value, np.ndarray) and value.dtype == np.bool_ and self.output == "probabilities":
             scores, ok = value, value.ndim == 2 and value.size > 0
         elif isinstance(value, np.ndarray):

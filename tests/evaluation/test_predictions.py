@@ -73,7 +73,7 @@ def test_any_non_zero_stored_value_is_foreground(tmp_path, mode):
         image = Image.frombytes("P", (3, 2), stored.tobytes())
         image.putpalette([0, 0, 0] * 256)  # every index is black; the index counts, not the colour
     image.save(tmp_path / "m.png")
-    assert read_png_mask(tmp_path / "m.png").tolist() == (stored != 0).astype(float).tolist()
+    assert read_png_mask(tmp_path / "m.png").pixels.tolist() == (stored != 0).astype(float).tolist()
 
 
 def test_a_colour_picture_is_no_mask(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ldznet_bench.masks.spans import SpansOfMany, area, filled, shared, spans_of, united
+from ldznet_bench.masks.spans import SpansOfMany, area, filled, shared, spans_of, spans_of_bits, united
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
@@ -35,8 +35,18 @@ def test_spans_their_mask_and_its_area(masks):
     for number, mask in enumerate(masks):
         spans = spans_of(mask)
         assert spans.tolist() == many[number].tolist() == begins_and_ends(mask)
+        assert spans_of_bits(np.packbits(mask.ravel(), bitorder="little"), *mask.shape).tolist() == spans.tolist()
         assert area(spans) == mask.sum()
         assert np.array_equal(filled(spans, *mask.shape), mask)
+
+
+@pytest.mark.parametrize("width", [1, 63, 64, 65, 127, 128, 129, 200])
+def test_rows_of_bits_end_anywhere_in_a_word(width):
+    draw = np.random.default_rng(width)
+    for share in (0.02, 0.5, 0.98):
+        for height in (1, 2, 7, 64):
+            mask = draw.random((height, width)) < share
+            assert spans_of_bits(np.packbits(mask.ravel(), bitorder="little"), height, width).tolist() == begins_and_ends(mask)
 
 
 @settings(max_examples=300, deadline=None)
