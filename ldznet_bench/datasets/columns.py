@@ -132,6 +132,11 @@ class SampleTable:
     def __len__(self) -> int:
         return self.ends[-1]
 
+    def without_target(self) -> set[int]:
+        """Positions of the samples that have no instance."""
+        counts = np.concatenate([np.empty(0, np.int32), *(np.diff(batch.column("instance_parts").offsets) for batch in self.batches)])
+        return set(np.flatnonzero(counts == 0).tolist())
+
     def locate(self, position: int) -> tuple[SampleBatch, int]:
         """The batch that holds a position, and the row within it."""
         if not 0 <= position < len(self):
@@ -171,6 +176,7 @@ class SampleBatch:
         self.instance_parts = _Lists(self.column["instance_parts"])
         self.part_points = _Lists(self.column["part_points"])
         self.xy = _Lists(self.column["xy"])
+        self.rle_height = _Lists(self.column["rle_height"])
 
     def sample(self, row: int) -> Sample:
         """The sample in a row of the batch."""
@@ -207,7 +213,7 @@ class SampleBatch:
         return Geometry(int(self.height[row]), int(self.width[row]), tuple(instances), tuple(parts[end:]))
 
     def _codes(self, row: int) -> list[Rle]:
-        heights = self.column["rle_height"][row].as_py()
+        heights = self.rle_height[row].tolist()
         if not heights:
             return []
         widths, counts = self.column["rle_width"][row].as_py(), self.column["rle_counts"][row].as_py()

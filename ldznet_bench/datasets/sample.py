@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ldznet_bench.masks.geometry import Geometry
 
@@ -61,6 +63,24 @@ class Sample:
     def no_target(self) -> bool:
         """Whether the source says that nothing on the image answers to the phrase."""
         return not self.geometry.instances
+
+
+class Entry(NamedTuple):
+    """A sample in its dataset's list, where most are never looked at.
+
+    Attributes:
+        group: position of its image's group.
+        image_id: of its image.
+        sample_id: its own.
+        no_target: as `Sample.no_target`.
+        read: gives the sample.
+    """
+
+    group: int
+    image_id: str
+    sample_id: str
+    no_target: bool
+    read: Callable[[], Sample]
 
 
 @dataclass(frozen=True, slots=True)

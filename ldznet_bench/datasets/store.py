@@ -28,7 +28,7 @@ import pyarrow as pa
 from ldznet_bench.datasets.card import DatasetCard
 from ldznet_bench.datasets.columns import IMAGES, SampleTable, map_table
 from ldznet_bench.datasets.counts import Found, differences
-from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
+from ldznet_bench.datasets.sample import Entry, ImageFile, ImageGroup, Sample
 from ldznet_bench.errors import DataError
 
 META = "meta.json"
@@ -107,6 +107,13 @@ class PreparedDataset:
     def sample(self, position: int) -> Sample:
         """The sample at a position of the dataset's order."""
         return self._samples.sample(position)
+
+    def entries(self) -> Iterator[Entry]:
+        """The list of all samples, in dataset order."""
+        ids, bare = self.sample_ids(), self._samples.without_target()
+        for group, (image_id, (first, count)) in enumerate(zip(self._image_columns["image_id"], self._spans, strict=True)):
+            for position in range(first, first + count):
+                yield Entry(group, image_id, ids[position], position in bare, functools.partial(self.sample, position))
 
     def find(self, sample_id: str) -> tuple[ImageFile, Sample]:
         """The sample of an id, with its image.

@@ -122,7 +122,7 @@ class Cell:
     def selection(self) -> Selection:
         """Which samples it evaluates."""
         skip = set(self.missing) if isinstance(self.segmenter, Predictions) and self.segmenter.missing == "skip" else ()
-        found = select(self.dataset.groups(), self.protocol, family=self.dataset.family, limit=self.settings.limit, skip=skip)
+        found = select(self.dataset.entries(), self.protocol, family=self.dataset.family, limit=self.settings.limit, skip=skip)
         if not found.sample_ids:
             raise DataError(f"{self.dataset.name} has no sample left under {self.protocol.full_name}.", "Check the dataset's split and the protocol.")
         return found
@@ -223,7 +223,7 @@ class Cell:
                 return True
             if not self._counted():
                 return False
-            self.folder.write_records(self.selection.sample_ids)
+            self.folder.write_records(self.selection.sample_ids, binary=self.segmenter.binary)
             self.folder.write_timings()
             about = self._about()
             about["provenance"]["workers"] = [worker.to_json() for worker in self.folder.workers()]
@@ -240,7 +240,7 @@ class Cell:
     def _summary(self) -> dict[str, Any]:
         binary = self.segmenter.binary
         threshold = self.threshold
-        records = self.folder.records(COLUMNS)
+        records = self.folder.records(COLUMNS, binary=binary)
         scores = summarise(records, self.protocol, dense=not binary, threshold=threshold.value, tuned=threshold.source != "fixed")
         return {
             "dataset": self.dataset.name,

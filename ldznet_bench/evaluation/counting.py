@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.evaluation.targets import Target
 from ldznet_bench.masks import rle
-from ldznet_bench.masks.spans import Spans, StoredMask, area, shared, spans_of
+from ldznet_bench.masks.spans import StoredMask, area, shared, spans_of
 from ldznet_bench.metrics import counts
 from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
@@ -28,7 +28,7 @@ class Counted:
         sample: whose record it will be.
         image: its image.
         target: the truth, (H, W).
-        spans: of the predicted mask, on the same canvas.
+        mask: the predicted one, on the same canvas; its spans are found when all of a micro-batch are.
         histograms: of the scores, in the truth and outside it; None each where nobody asked.
         seed: of the sample's draws.
         flags: what was odd about the sample.
@@ -38,7 +38,7 @@ class Counted:
     sample: Sample
     image: ImageFile
     target: Target
-    spans: Spans
+    mask: StoredMask
     histograms: tuple[Any, Any]
     seed: int
     flags: tuple[str, ...]
@@ -74,13 +74,15 @@ def count(
     """
     if isinstance(scores, StoredMask):
         if scores.shape == target.shape and target.valid is None and 0 <= threshold < 1 and not histograms and not keep_map:
-            return Counted(sample, image, target, scores.spans, (None, None), seed, flags, None)
+            return Counted(sample, image, target, scores, (None, None), seed, flags, None)
         scores = scores.pixels
     on_canvas = resize(scores, target.shape, protocol.score_resize)
     predicted, found = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
     if target.valid is not None:
         predicted = predicted & target.valid
-    return Counted(sample, image, target, spans_of(predicted), found, seed, flags, _quantised_png(scores) if keep_map else None)
+    return Counted(
+        sample, image, target, StoredMask(target.shape, spans_of(predicted)), found, seed, flags, _quantised_png(scores) if keep_map else None
+    )
 
 
 def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list[Record]:
@@ -90,7 +92,7 @@ def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list
         counted: the samples, at least one.
         keep_masks: store the predicted masks as RLE.
     """
-    spans = [its.spans for its in counted]
+    spans = [its.mask.spans for its in counted]
     both = shared([its.target.spans for its in counted], spans)
     pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]
     codes = [code.decode("ascii") for code in rle.strings(spans, pixels)] if keep_masks else [None] * len(spans)
@@ -99,7 +101,7 @@ def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list
 
 def _record(its: Counted, areas: list[int], intersections: list[int], code: str | None) -> Record:
     sample, (height, width), first = its.sample, its.target.shape, its.target.first
-    pred_area = area(its.spans)
+    pred_area = area(its.mask.spans)
     return Record(
         sample_id=sample.sample_id,
         image_id=sample.image_id,

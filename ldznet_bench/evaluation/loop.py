@@ -13,7 +13,6 @@ from typing import Protocol as Interface
 import numpy as np
 
 from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
-from ldznet_bench.errors import DataError
 from ldznet_bench.evaluation.counting import Counted, count, make_records
 from ldznet_bench.evaluation.images import open_rgb
 from ldznet_bench.evaluation.journal import Journal
@@ -124,7 +123,8 @@ class Loop:
     def _finish(self, block: int, batch: Sequence[Item], maps: Sequence[Any], clock: Clock, journal: Journal, done: set[str]) -> int:
         """Count a micro-batch, write it to the journal, and say how many samples it has."""
         with clock("count"):
-            counted = [self._count(*item, scores) for item, scores in zip(batch, maps, strict=True)]
+            targets = self._targets(batch, maps)
+            counted = [self._count(*item, scores, target) for item, scores, target in zip(batch, maps, targets, strict=True)]
             records = make_records(counted, keep_masks=self.keep_masks)
         with clock("write"):
             journal.append([record for record in records if record["sample_id"] not in done])
@@ -147,9 +147,9 @@ class Loop:
                 ready = own.get(clock)
                 with clock("encode_image"):
                     images.add(image.image_id, ready)
-            with clock("encode_text"):
-                prompt = self.segmenter.prompt(sample.phrase, seed)
-                if prompt not in texts:
+            prompt = self.segmenter.prompt(sample.phrase, seed)
+            if prompt not in texts:
+                with clock("encode_text"):
                     texts.add(prompt, prompt)
             pairs.append(Pair(sample.sample_id, sample.phrase, image.height, image.width, seed, images[image.image_id], texts[prompt]))
         with clock("decode"):
@@ -159,8 +159,21 @@ class Loop:
         seed = seed_of(self.seed, self.dataset, image.image_id)
         return ImageInput(image.image_id, image.height, image.width, seed, partial(open_rgb, image))
 
-    def _count(self, image: ImageFile, sample: Sample, scores: Any) -> Counted:  # noqa: ANN401 - an array, a tensor, or None for the oracle
-        target = self._target(sample, scores)
+    def _targets(self, batch: Sequence[Item], maps: Sequence[Any]) -> list[Target]:
+        """The truth of a micro-batch: on the protocol's canvas, or, where predictions are followed, at the size of one that is of another size."""
+        sizes = [self._other_size(sample, scores) for (_, sample), scores in zip(batch, maps, strict=True)]
+        usual = iter(self.targets.get([sample for (_, sample), size in zip(batch, sizes, strict=True) if size is None]))
+        return [
+            next(usual) if size is None else make_target(sample.geometry, self.protocol, size) for (_, sample), size in zip(batch, sizes, strict=True)
+        ]
+
+    def _other_size(self, sample: Sample, scores: Any) -> tuple[int, int] | None:  # noqa: ANN401 - an array, a tensor, a mask, or None
+        if not self.follow_prediction_size or scores is None:
+            return None
+        size = (int(scores.shape[0]), int(scores.shape[1]))
+        return None if size == (sample.geometry.height, sample.geometry.width) else size
+
+    def _count(self, image: ImageFile, sample: Sample, scores: Any, target: Target) -> Counted:  # noqa: ANN401 - as above
         mismatch = ("image-size-mismatch",) if image.problem.startswith("size") else ()
         return count(
             sample,
@@ -179,19 +192,6 @@ class Loop:
     def _histograms(self) -> bool:
         """Binary maps have no AP; only a best threshold (of a resized mask) still asks for counts at every threshold."""
         return not self.segmenter.binary or any(name.endswith("_best") for name in self.protocol.metrics)
-
-    def _target(self, sample: Sample, scores: Any) -> Target:  # noqa: ANN401
-        try:
-            return self._drawn(sample, scores)
-        except DataError as error:
-            raise DataError(f"sample {sample.sample_id!r} of {self.dataset}: {error.what}", error.remedy) from error
-
-    def _drawn(self, sample: Sample, scores: Any) -> Target:  # noqa: ANN401
-        if self.follow_prediction_size and scores is not None:
-            size = (int(scores.shape[0]), int(scores.shape[1]))
-            if size != (sample.geometry.height, sample.geometry.width):
-                return make_target(sample.geometry, self.protocol, size)
-        return self.targets.get(sample.sample_id, sample.geometry)
 
 
 class _Encoded:

@@ -30,6 +30,7 @@ from ldznet_bench.records import SCHEMA
 
 _ROW_GROUP = 256
 _ROWS_READ = 64  # under native@1 a record holds 51 KB of counts, which reading takes four times: 13 MB at once
+_MASK_ROWS = 1000  # in place of both where records hold none
 _FRAMES_IN_MEMORY = 8
 _DAMAGED = "It was edited or damaged: remove that run folder and run again."
 
@@ -198,8 +199,12 @@ class RunFolder:
         finally:
             lock.release()
 
-    def write_records(self, sample_ids: Sequence[str]) -> None:
+    def write_records(self, sample_ids: Sequence[str], *, binary: bool = False) -> None:
         """Merge the journals to ``records.parquet``, in dataset order.
+
+        Args:
+            sample_ids: of the cell.
+            binary: records are of masks, not of score maps, and small.
 
         Raises:
             RunError: two processes counted a sample differently; the samples are named.
@@ -207,8 +212,9 @@ class RunFolder:
         for abandoned in self.path.glob(".*.part"):  # of a process that was killed here: whoever merges has the lock
             abandoned.unlink(missing_ok=True)
         with replacing(self.path / "records.parquet") as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-            for table in _merged(self.journals, sample_ids):
-                writer.write_table(table, row_group_size=_ROW_GROUP)
+            rows = _MASK_ROWS if binary else _ROW_GROUP
+            for table in _merged(self.journals, sample_ids, rows):
+                writer.write_table(table, row_group_size=rows)
                 del table
                 pa.default_memory_pool().release_unused()  # what it keeps grows with the dataset, and the summary would come on top of it
 
@@ -243,11 +249,11 @@ class RunFolder:
         if not self.complete():
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def records(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The records, in dataset order, some hundred at a time."""
+    def records(self, columns: Sequence[str] | None = None, *, binary: bool = False) -> Iterator[pa.RecordBatch]:
+        """The records, in dataset order, some hundred at a time; `binary` as in `write_records`."""
         # pyarrow takes a relative path for a URI when its first part holds a colon, as dataset names do: where RUNS is the current folder.
         with pq.ParquetFile((self.path / "records.parquet").absolute()) as file:
-            yield from file.iter_batches(batch_size=_ROWS_READ, columns=columns)
+            yield from file.iter_batches(batch_size=_MASK_ROWS if binary else _ROWS_READ, columns=columns)
 
 
 def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -283,7 +289,7 @@ def _name(text: str) -> str:
     return re.sub(r"[/\\\0]", "--", text)
 
 
-def _merged(paths: Sequence[Path], sample_ids: Sequence[str]) -> Iterator[pa.Table]:
+def _merged(paths: Sequence[Path], sample_ids: Sequence[str], row_group: int) -> Iterator[pa.Table]:
     """The records of samples in their order, a row group at a time. What is kept of each sample is its id and a number."""
     import pyarrow.compute as pc  # only who merges pays for it
 
@@ -301,9 +307,9 @@ def _merged(paths: Sequence[Path], sample_ids: Sequence[str]) -> Iterator[pa.Tab
         _refuse_if_different(locate(int(first[place])), locate(place), journalled[place].as_py())
     places = pc.index_in(pa.array(sample_ids, pa.string()), value_set=journalled).to_numpy()
     batches: OrderedDict[Frame, pa.RecordBatch] = OrderedDict()
-    for start in range(0, len(places), _ROW_GROUP):
+    for start in range(0, len(places), row_group):
         rows = []
-        for begin, count in _runs(places[start : start + _ROW_GROUP], starts):
+        for begin, count in _runs(places[start : start + row_group], starts):
             frame, row = locate(begin)
             if frame not in batches:
                 batches[frame] = read_batch(frame)

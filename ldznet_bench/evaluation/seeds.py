@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 
+@functools.lru_cache(maxsize=1024)  # asked for to predict and to count
 def seed_of(run_seed: int, dataset: str, ident: str) -> int:
     """The 64-bit seed of a sample's (or an image's) draws.
 

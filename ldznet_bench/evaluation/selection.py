@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ldznet_bench.datasets.sample import ImageGroup, Sample
+from ldznet_bench.datasets.sample import Entry, Sample
 from ldznet_bench.errors import DataError
 from ldznet_bench.masks.geometry import Geometry, Polygon
 from ldznet_bench.protocols import PROTOCOLS, Protocol
@@ -35,11 +35,11 @@ class Selection:
         return tuple(group for group, _, _ in self.images)
 
 
-def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, limit: int | None = None, skip: Collection[str] = ()) -> Selection:
+def select(entries: Iterable[Entry], protocol: Protocol, *, family: str, limit: int | None = None, skip: Collection[str] = ()) -> Selection:
     """Walk the dataset once and decide.
 
     Args:
-        groups: every image group, in dataset order.
+        entries: every sample of the dataset, in its order.
         protocol: names excluded images (PhraseCut's ids, so they bind that family alone) and whether boxes without area are dropped.
         family: of the dataset.
         limit: keep that many samples: the same share of every stratum (instances: 1, 2-4, 5+; polygon area against the image: < 2 %, mid,
@@ -53,16 +53,14 @@ def select(groups: Iterable[ImageGroup], protocol: Protocol, *, family: str, lim
     excluded = 0
     none: list[str] = []
     banned = set(protocol.excluded_images) if family == "phrasecut" else set()
-    for group in groups:
-        image = (group.index, group.image.image_id)
-        for sample in group.samples:
-            if sample.image_id in banned or (protocol.drop_empty_boxes and _empty_boxes(sample)):
-                excluded += 1
-                continue
-            if sample.no_target and not protocol.scores_no_target:
-                none.append(sample.sample_id)
-            if sample.sample_id not in skip:
-                kept.append((sample.sample_id, image, (0, 0) if limit is None else _stratum(sample)))
+    for entry in entries:
+        if entry.image_id in banned or (protocol.drop_empty_boxes and _empty_boxes(entry.read())):
+            excluded += 1
+            continue
+        if entry.no_target and not protocol.scores_no_target:
+            none.append(entry.sample_id)
+        if entry.sample_id not in skip:
+            kept.append((entry.sample_id, (entry.group, entry.image_id), (0, 0) if limit is None else _stratum(entry.read())))
     if none:
         raise _no_rule(protocol, none)
     if limit is not None and limit < len(kept):

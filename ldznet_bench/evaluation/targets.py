@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ldznet_bench.atomic import replacing
+from ldznet_bench.datasets.sample import Sample
 from ldznet_bench.errors import BenchError, BenchWarning
 from ldznet_bench.masks.geometry import Geometry
 from ldznet_bench.masks.rasterise import outline, rasterise
@@ -26,6 +27,8 @@ from ldznet_bench.masks.spans import SpansOfMany, filled, united
 from ldznet_bench.protocols import Protocol
 
 Mask = npt.NDArray[np.bool_]
+
+_ASKED = 256  # samples in one question; SQLite takes 999 at least
 
 # What draws masks: their versions are part of a cell's identity, and of the name of a mask cache.
 MASK_LIBRARIES = ("Pillow", "scikit-image", "pycocotools")
@@ -142,17 +145,16 @@ class TargetCache:
         elif complete:
             self._begin(path)
 
-    def get(self, sample_id: str, geometry: Geometry) -> Target:
-        """The target of a sample; drawn where the cache has none. Those with pixels to ignore or without target are drawn each time."""
-        if geometry.ignore or not geometry.instances:
-            return make_target(geometry, self._protocol)
-        found = None if self._reader is None else self._read(self._reader, sample_id)
-        if found is not None:
-            return found
-        target = make_target(geometry, self._protocol)
-        if self._writer is not None:
+    def get(self, samples: Sequence[Sample]) -> list[Target]:
+        """The targets of samples; drawn where the cache has none. Those with pixels to ignore or without target are drawn each time."""
+        known = self._read([sample.sample_id for sample in samples if _kept(sample.geometry)])
+        return [known.get(sample.sample_id) or self._drawn(sample) for sample in samples]
+
+    def _drawn(self, sample: Sample) -> Target:
+        target = make_target(sample.geometry, self._protocol)
+        if self._writer is not None and _kept(sample.geometry):
             try:
-                self._writer.add(sample_id, target)
+                self._writer.add(sample.sample_id, target)
             except sqlite3.Error as error:  # a full disk, most likely
                 self._without(error)
         return target
@@ -172,15 +174,22 @@ class TargetCache:
         except (BenchError, sqlite3.Error) as error:
             self._without(error)
 
-    def _read(self, reader: sqlite3.Connection, sample_id: str) -> Target | None:
+    def _read(self, ids: Sequence[str]) -> dict[str, Target]:
+        """Those that the cache has; none where there is no cache, or a damaged one."""
+        if self._reader is None:
+            return {}
         try:
-            found = reader.execute("SELECT masks FROM targets WHERE sample = ?", (sample_id,)).fetchone()
-            return None if found is None else _unpack(found[0])
+            found: dict[str, Target] = {}
+            for start in range(0, len(ids), _ASKED):
+                asked = ids[start : start + _ASKED]
+                rows = self._reader.execute(f"SELECT sample, masks FROM targets WHERE sample IN ({','.join('?' * len(asked))})", asked)  # noqa: S608
+                found.update((sample, _unpack(content)) for sample, content in rows)
         except (sqlite3.Error, ValueError, TypeError, struct.error) as error:
             self._without(error)
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)  # the next whole pass writes it anew
-            return None
+            return {}
+        return found
 
     def _without(self, error: Exception) -> None:
         warnings.warn(f"masks are drawn without the cache {self._path} ({error}).", BenchWarning, stacklevel=2)
@@ -200,6 +209,10 @@ class TargetCache:
             self._writer.abandoned = True
         with contextlib.suppress(_Abandoned, BenchError, sqlite3.Error):
             self._stack.close()
+
+
+def _kept(geometry: Geometry) -> bool:
+    return bool(geometry.instances) and not geometry.ignore
 
 
 class _Abandoned(Exception):  # noqa: N818 - control flow, not an error

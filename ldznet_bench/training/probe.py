@@ -298,7 +298,7 @@ def _refuse_nan(losses: Sequence[Tensor], blocks: Sequence[str], where: str) -> 
 
 
 def _batches(dataset: PreparedDataset, limit: int) -> Iterator[list[tuple[ImageFile, Sample]]]:
-    chosen = select(dataset.groups(), get_protocol(RULES), family=dataset.family, limit=limit)
+    chosen = select(dataset.entries(), get_protocol(RULES), family=dataset.family, limit=limit)
     ids = set(chosen.sample_ids)
     items = [(group.image, sample) for group in dataset.groups(chosen.groups) for sample in group.samples if sample.sample_id in ids]
     return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

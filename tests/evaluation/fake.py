@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
+from ldznet_bench.datasets.sample import Entry, ImageFile, ImageGroup, Sample
 from ldznet_bench.evaluation.cell import Cell, Settings
 from ldznet_bench.masks.geometry import Geometry, polygon
 from ldznet_bench.models.segmenter import Segmenter
 from ldznet_bench.protocols import get_protocol
+
+
+def entries(groups: Iterable[ImageGroup]) -> Iterator[Entry]:
+    for group in groups:
+        for sample in group.samples:
+            yield Entry(group.index, sample.image_id, sample.sample_id, sample.no_target, partial(lambda its: its, sample))
 
 
 class FakeDataset:
@@ -36,6 +43,9 @@ class FakeDataset:
 
     def groups(self, indices: Iterable[int] | None = None) -> Iterator[ImageGroup]:
         return iter(self._groups if indices is None else [self._groups[index] for index in indices])
+
+    def entries(self) -> Iterator[Entry]:
+        return entries(self._groups)
 
     def sample_ids(self) -> list[str]:
         return [sample.sample_id for group in self._groups for sample in group.samples]

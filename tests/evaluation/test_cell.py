@@ -303,7 +303,7 @@ def test_a_mask_cache_that_cannot_be_opened_or_removed_is_done_without(tmp_path,
     cached = targets.TargetCache(tmp_path / "masks", "f" * 64, PROTOCOLS["native@1"], complete=False)
     sample = next(FakeDataset().groups()).samples[0]
     with pytest.warns(BenchWarning, match="without the cache"):
-        assert cached.get(sample.sample_id, sample.geometry).shape == (40, 60)
+        assert cached.get([sample])[0].shape == (40, 60)
 
 
 def test_a_mask_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
