@@ -92,6 +92,7 @@ def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list
         counted: the samples, at least one.
         keep_masks: store the predicted masks as RLE.
     """
+    StoredMask.find_spans(its.mask for its in counted)
     spans = [its.mask.spans for its in counted]
     both = shared([its.target.spans for its in counted], spans)
     pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ldznet_bench.masks.spans import SpansOfMany, area, filled, shared, spans_of, spans_of_bits, united
+from ldznet_bench.masks.spans import SpansOfMany, StoredMask, area, filled, shared, spans_of, spans_of_bits, united
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
@@ -15,6 +15,10 @@ shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 def several(draw):
     shape = draw(shapes)
     return [draw(hnp.arrays(bool, shape)) for _ in range(draw(st.integers(2, 5)))]
+
+
+def bits(mask):
+    return np.packbits(mask.ravel(), bitorder="little")
 
 
 def begins_and_ends(mask):
@@ -35,18 +39,30 @@ def test_spans_their_mask_and_its_area(masks):
     for number, mask in enumerate(masks):
         spans = spans_of(mask)
         assert spans.tolist() == many[number].tolist() == begins_and_ends(mask)
-        assert spans_of_bits(np.packbits(mask.ravel(), bitorder="little"), *mask.shape).tolist() == spans.tolist()
         assert area(spans) == mask.sum()
         assert np.array_equal(filled(spans, *mask.shape), mask)
+    found = spans_of_bits([bits(mask) for mask in masks], *masks[0].shape)
+    assert [spans.tolist() for spans in found] == [begins_and_ends(mask) for mask in masks]
 
 
 @pytest.mark.parametrize("width", [1, 63, 64, 65, 127, 128, 129, 200])
 def test_rows_of_bits_end_anywhere_in_a_word(width):
     draw = np.random.default_rng(width)
-    for share in (0.02, 0.5, 0.98):
-        for height in (1, 2, 7, 64):
-            mask = draw.random((height, width)) < share
-            assert spans_of_bits(np.packbits(mask.ravel(), bitorder="little"), height, width).tolist() == begins_and_ends(mask)
+    for height in (1, 2, 7, 64):
+        masks = [draw.random((height, width)) < share for share in (0, 0.02, 0.5, 0.98, 1)]
+        found = spans_of_bits([bits(mask) for mask in masks], height, width)
+        assert [spans.tolist() for spans in found] == [begins_and_ends(mask) for mask in masks]
+
+
+def test_stored_masks_of_several_sizes_find_their_spans_together():
+    draw = np.random.default_rng(0)
+    masks = [draw.random(((5, 9), (9, 5), (1, 130))[number % 3]) < 0.4 for number in range(40)]
+    stored = [StoredMask(mask.shape, bits=bits(mask)) if number % 4 else StoredMask(mask.shape, spans_of(mask)) for number, mask in enumerate(masks)]
+    StoredMask.find_spans(stored)
+    for mask, its in zip(masks, stored, strict=True):
+        assert its.spans.tolist() == begins_and_ends(mask)
+        assert np.array_equal(its.pixels, mask)
+    assert not StoredMask((3, 4)).pixels.any()
 
 
 @settings(max_examples=300, deadline=None)
