@@ -159,7 +159,15 @@ class SampleTable:
     def sample(self, position: int) -> Sample:
         """The sample at a position."""
         batch, row = self.locate(position)
-        return batch.sample(row)
+        return batch.samples(row, 1)[0]
+
+    def samples(self, position: int, count: int) -> list[Sample]:
+        """`count` samples from a position on."""
+        found: list[Sample] = []
+        while len(found) < count:
+            batch, row = self.locate(position + len(found))
+            found += batch.samples(row, min(count - len(found), batch.batch.num_rows - row))
+        return found
 
 
 class SampleBatch:
@@ -178,21 +186,23 @@ class SampleBatch:
         self.xy = _Lists(self.column["xy"])
         self.rle_height = _Lists(self.column["rle_height"])
 
-    def sample(self, row: int) -> Sample:
-        """The sample in a row of the batch."""
-        column = self.column
-        boxes = self.boxes[row].reshape(-1, 4).tolist()
-        return Sample(
-            sample_id=column["sample_id"][row].as_py(),
-            image_id=self.image_ids[self.images[row]],
-            phrase=column["phrase"][row].as_py(),
-            geometry=self.geometry(row),
-            category=column["category"][row].as_py(),
-            sent=column["sent"][row].as_py(),
-            ref_id=column["ref_id"][row].as_py(),
-            boxes=tuple((x, y, w, h) for x, y, w, h in boxes),
-            tags=tuple(column["tags"][row].as_py()),
-        )
+    def samples(self, row: int, count: int) -> list[Sample]:
+        """`count` samples from a row of the batch on; texts are fetched together, each costs a call otherwise."""
+        texts = [self.column[name].slice(row, count).to_pylist() for name in ("sample_id", "phrase", "category", "sent", "ref_id", "tags")]
+        return [
+            Sample(
+                sample_id=sample_id,
+                image_id=self.image_ids[self.images[at]],
+                phrase=phrase,
+                geometry=self.geometry(at),
+                category=category,
+                sent=sent,
+                ref_id=ref_id,
+                boxes=tuple((x, y, w, h) for x, y, w, h in self.boxes[at].reshape(-1, 4).tolist()),
+                tags=tuple(tags),
+            )
+            for at, (sample_id, phrase, category, sent, ref_id, tags) in enumerate(zip(*texts, strict=True), row)
+        ]
 
     def geometry(self, row: int) -> Geometry:
         """The geometry in a row of the batch."""

@@ -102,7 +102,7 @@ class PreparedDataset:
     def group(self, index: int) -> ImageGroup:
         """One image with its samples; costs a few microseconds per sample, anywhere in the set."""
         first, count = self._spans[index]
-        return ImageGroup(self._image(index), tuple(self.sample(first + offset) for offset in range(count)), index, first)
+        return ImageGroup(self._image(index), tuple(self._samples.samples(first, count)), index, first)
 
     def sample(self, position: int) -> Sample:
         """The sample at a position of the dataset's order."""

@@ -19,8 +19,10 @@ from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
 from ldznet_bench.records import Record
 
+_PAIRS = 32  # counted at once: what is looked up in stays in the processor's cache
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Counted:
     """One sample on the protocol's canvas, before what it shares with the truth is counted.
 
@@ -94,7 +96,8 @@ def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list
     """
     StoredMask.find_spans(its.mask for its in counted)
     spans = [its.mask.spans for its in counted]
-    both = shared([its.target.spans for its in counted], spans)
+    truths = [its.target.spans for its in counted]
+    both = [found for start in range(0, len(spans), _PAIRS) for found in shared(truths[start : start + _PAIRS], spans[start : start + _PAIRS])]
     pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]
     codes = [code.decode("ascii") for code in rle.strings(spans, pixels)] if keep_masks else [None] * len(spans)
     return [_record(its, *found, code) for its, found, code in zip(counted, both, codes, strict=True)]

@@ -28,7 +28,8 @@ from ldznet_bench.protocols import Protocol
 _PROMPTS_KEPT = 256
 # Samples per journal frame where the segmenter has no micro-batch of its own.
 DEFAULT_BATCH = 16
-_MASKS_PER_MAP = 4  # a mask is one byte a pixel, a score map four
+_STORED_AS_MAPS = 16  # as many stored masks are taken at once: a pixel is one bit, that of a score map 32
+_STORED_BLOCKS = 4  # and from so many blocks, since no byte depends on where a batch without a network ends
 
 Item = tuple[ImageFile, Sample]
 _HERE = Lane(threaded=False)
@@ -52,7 +53,7 @@ class Loop:
         targets: gives the truth on the protocol's canvas.
         threshold: a pixel is predicted where its score is > this.
         seed: ``--seed``.
-        batch: samples per micro-batch, for segmenters that have none of their own; of those that give masks, four times as many.
+        batch: samples per micro-batch, for segmenters that have none of their own; of stored masks, sixteen times as many.
         keep_masks: store predicted masks.
         keep_map: whether the score map of a sample id is stored.
         follow_prediction_size: draw the truth at a prediction's own size where the two differ, as PhraseCut's evaluator does.
@@ -98,8 +99,9 @@ class Loop:
 
             counted: Callable[[], int] = lambda: 0  # noqa: E731
             begun = look_ahead(mine, begin, IMAGES_AHEAD if self.overlapping else 0)
-            for block, members in groupby(begun, key=lambda member: member[0].index // BLOCK_IMAGES):
-                images = _Encoded(self.segmenter.encode_image, BLOCK_IMAGES)
+            together = BLOCK_IMAGES * (_STORED_BLOCKS if self.segmenter.stored else 1)
+            for block, members in groupby(begun, key=lambda member: member[0].index // together):
+                images = _Encoded(self.segmenter.encode_image, together)
                 prepared = list(members)
                 waiting = {group.image.image_id: its for group, its in prepared if its is not None}
                 for batch in self._batches(group for group, _ in prepared):
@@ -133,7 +135,7 @@ class Loop:
 
     def _batches(self, block: Iterable[ImageGroup]) -> Iterator[list[Item]]:
         items = [(group.image, sample) for group in block for sample in group.samples]
-        size = self.segmenter.micro_batch or self.batch * (_MASKS_PER_MAP if self.segmenter.binary else 1)
+        size = self.segmenter.micro_batch or self.batch * (_STORED_AS_MAPS if self.segmenter.stored else 1)
         return (items[start : start + size] for start in range(0, len(items), size))
 
     def _predict(self, batch: Sequence[Item], images: _Encoded, texts: _Encoded, waiting: dict[str, Prepared], clock: Clock) -> Sequence[Any]:

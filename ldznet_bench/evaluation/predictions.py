@@ -88,6 +88,7 @@ class Predictions(Segmenter):
         self._path = path
         self.present = frozenset(self._source.ids())
         self.binary = bool(self._source.binary)
+        self.stored = self.present == self._source.binary
         self.weights = self._source.digest()
         self.recipe = {"missing": missing, "size_mismatch": size_mismatch}
         self._square: int | None = None

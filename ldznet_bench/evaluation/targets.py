@@ -245,7 +245,7 @@ def _writing(path: Path) -> Iterator[_Writer]:
 
 
 def _cache_key(fingerprint: str, protocol: Protocol) -> str:
-    drawing = [fingerprint, protocol.rasteriser, protocol.canvas, protocol.truth_resize, mask_versions(), 4]
+    drawing = [fingerprint, protocol.rasteriser, protocol.canvas, protocol.truth_resize, mask_versions(), 5]
     return hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -253,16 +253,16 @@ _HEADER = struct.Struct("<3I")
 
 
 def _pack(target: Target) -> bytes:
-    """Canvas and number of masks, where each mask's spans end, then the spans, then the CRC-32 of all that, in 32-bit numbers."""
+    """Canvas and number of masks, where each mask's spans begin and the last one's end, the spans, and the CRC-32 of all that; 32-bit numbers."""
     spans = target.spans
-    content = _HEADER.pack(*target.shape, len(spans)) + np.concatenate((spans.ends[1:], spans.spans)).astype("<u4").tobytes()
+    content = _HEADER.pack(*target.shape, len(spans)) + np.concatenate((spans.ends, spans.spans)).astype("<u4").tobytes()
     return content + zlib.crc32(content).to_bytes(4, "little")
 
 
 def _unpack(content: bytes) -> Target:
-    if zlib.crc32(content[:-4]).to_bytes(4, "little") != content[-4:]:
+    body = memoryview(content)[:-4]
+    if zlib.crc32(body).to_bytes(4, "little") != content[-4:]:
         raise ValueError("a mask in it is damaged")
-    height, width, count = _HEADER.unpack_from(content)
-    numbers = np.frombuffer(content[:-4], "<u4", offset=_HEADER.size).astype(np.int64)
-    spans = SpansOfMany(numbers[count:], np.concatenate(((0,), numbers[:count])))
-    return Target((height, width), max(1, count - 1), spans=spans)
+    height, width, count = _HEADER.unpack_from(body)
+    numbers = np.frombuffer(body, "<u4", offset=_HEADER.size).astype(np.int64)
+    return Target((height, width), max(1, count - 1), spans=SpansOfMany(numbers[count + 1 :], numbers[: count + 1]))

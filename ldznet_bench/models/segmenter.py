@@ -88,6 +88,7 @@ class Segmenter(ABC):
         weights: sha256 (hex) of the weights, or of whatever else decides the scores; None for weight-free segmenters.
         recipe: options that change scores, as JSON-able values; part of the cell's identity.
         binary: True where maps hold only 0 and 1, so that threshold-free metrics (AP) do not apply.
+        stored: True where all maps are `StoredMask`, which are small.
         output: what `decode` returns: ``logits`` (the sealed `predict` applies the sigmoid) or ``probabilities``.
         micro_batch: pairs per `decode` call, always exactly this many (the last call is padded); None where batching cannot change a bit.
         device: device class, ``cpu`` or ``cuda``.
@@ -100,6 +101,7 @@ class Segmenter(ABC):
     weights: str | None = None
     recipe: dict[str, Any]
     binary: bool = False
+    stored: bool = False
     output: Literal["logits", "probabilities"] = "probabilities"
     micro_batch: int | None = None
     device: str = "cpu"

@@ -64,7 +64,7 @@ class LabelledPairs:
         self._dataset, self._size, self._seed = dataset, size, seed
         self._crop, self._templates, self._blank = tuple(crop), templates, blank
         self._rules = get_protocol("native@1")
-        self._usable = [i for i in range(dataset.n_samples) if dataset.sample(i).geometry.instances]
+        self._usable = [position for position, entry in enumerate(dataset.entries()) if not entry.no_target]
         if not self._usable:
             raise DataError(f"{dataset.name} has no sample with a mask.", "Train on a labelled split.")
         self._images: dict[str, npt.NDArray[np.uint8]] = {}
