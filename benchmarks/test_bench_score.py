@@ -13,25 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_phrasecut import make_phrasecut
+from make_scored import make
 from PIL import Image, ImageDraw
 
 SIZES = {"tenth": (255, 1435), "full": (2545, 14354)}
-
-
-def make(folder: Path, images: int, phrases: int, mode: str = "L", size: tuple[int, int] = (500, 375)) -> tuple[Path, Path]:
-    """A release without image files, and masks that are the truth moved by a few pixels: 0 and 255 as most tools write them, or (mode 1) bits."""
-    release = make_phrasecut(folder, images=images, phrases=phrases, size=size, files=False)
-    masks = folder / "masks"
-    masks.mkdir()
-    for task in json.loads((release / "refer_test.json").read_text()):
-        picture = Image.new(mode, size)
-        draw = ImageDraw.Draw(picture)
-        for instance in task["Polygons"]:
-            for polygon in instance:
-                draw.polygon([(x + 4, y + 3) for x, y in polygon], fill=255)
-        picture.save(masks / f"{task['task_id']}.png")
-    return release, masks
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,7 @@ class Cell:
 
     def _count(self, make_progress: MakeProgress) -> None:
         settings, selection = self.settings, self.selection
-        mine = [place for place in range(len(selection.groups)) if settings.shard.has(place)]
+        mine = [place for place in range(len(selection.images)) if settings.shard.has(place)]
         with self.folder.open_journal(settings.shard) as journal:
             done = self.folder.done()
             targets = self._targets(whole=settings.limit is None and settings.shard.count == 1 and not done)
@@ -208,8 +208,8 @@ class Cell:
 
     def _groups(self, places: list[int]) -> Iterator[ImageGroup]:
         """Images with the samples that take part. Their index is among the cell's images, not the dataset's: blocks of a limited run are as full."""
-        ids = set(self.selection.sample_ids)
-        for place, group in zip(places, self.dataset.groups([self.selection.groups[place] for place in places]), strict=True):
+        ids, chosen = set(self.selection.sample_ids), self.selection.groups
+        for place, group in zip(places, self.dataset.groups([chosen[place] for place in places]), strict=True):
             samples = tuple(self._told(sample) for sample in group.samples if sample.sample_id in ids)
             yield dataclasses.replace(group, samples=samples, index=place)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.evaluation.targets import Target
 from ldznet_bench.masks import rle
-from ldznet_bench.masks.spans import StoredMask, area, shared, spans_of
+from ldznet_bench.masks.spans import StoredMask, shared, spans_of
 from ldznet_bench.metrics import counts
 from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
@@ -97,15 +97,14 @@ def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list
     StoredMask.find_spans(its.mask for its in counted)
     spans = [its.mask.spans for its in counted]
     truths = [its.target.spans for its in counted]
-    both = [found for start in range(0, len(spans), _PAIRS) for found in shared(truths[start : start + _PAIRS], spans[start : start + _PAIRS])]
+    found = [pair for start in range(0, len(spans), _PAIRS) for pair in shared(truths[start : start + _PAIRS], spans[start : start + _PAIRS])]
     pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]
     codes = [code.decode("ascii") for code in rle.strings(spans, pixels)] if keep_masks else [None] * len(spans)
-    return [_record(its, *found, code) for its, found, code in zip(counted, both, codes, strict=True)]
+    return [_record(its, *pair, code) for its, pair, code in zip(counted, found, codes, strict=True)]
 
 
-def _record(its: Counted, areas: list[int], intersections: list[int], code: str | None) -> Record:
+def _record(its: Counted, areas: list[int], intersections: list[int], pred_area: int, code: str | None) -> Record:
     sample, (height, width), first = its.sample, its.target.shape, its.target.first
-    pred_area = area(its.mask.spans)
     return Record(
         sample_id=sample.sample_id,
         image_id=sample.image_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -183,28 +184,30 @@ def open_source(path: Path, groups: Callable[[], Iterable[ImageGroup]] | None = 
 
 class _Folder(Source):
     def __init__(self, path: Path) -> None:
-        self._files: dict[str, Path] = {}
+        self._path = path
+        self._files: dict[str, str] = {}
         others = []
-        for file in sorted(path.iterdir(), key=lambda file: file.name):
-            if file.suffix.lower() not in (".png", ".npy"):
-                others.append(file.name)
-            elif file.stem in self._files:
-                raise PredictionError(f"sample {file.stem!r} has two predictions: {self._files[file.stem]} and {file}.", "Keep one of them.")
+        for name in sorted(os.listdir(path)):  # noqa: PTH208 - as many paths would take longer to make than to list
+            ident, _, extension = name.rpartition(".")
+            if not ident or extension.lower() not in ("png", "npy"):
+                others.append(name)
+            elif ident in self._files:
+                raise PredictionError(f"sample {ident!r} has two predictions: {path / self._files[ident]} and {path / name}.", "Keep one of them.")
             else:
-                self._files[file.stem] = file
+                self._files[ident] = name
         if not self._files:
             raise PredictionError(f"{path} holds no .png and no .npy{f' (but {_some(others)})' if others else ''}.", f"Expected {_FORMATS}.")
-        self.binary = frozenset(ident for ident, file in self._files.items() if file.suffix.lower() == ".png")
+        self.binary = frozenset(ident for ident, name in self._files.items() if name.lower().endswith(".png"))
 
     def ids(self) -> Iterable[str]:
         return self._files
 
     def read(self, sample_id: str) -> Map:
-        file = self._files[sample_id]
+        file = self._path / self._files[sample_id]
         return read_png_mask(file) if sample_id in self.binary else _as_scores(_load_numpy(file), file)
 
     def digest(self) -> str:
-        return _digest((ident, file.read_bytes()) for ident, file in self._files.items())
+        return _digest((ident, (self._path / name).read_bytes()) for ident, name in self._files.items())
 
 
 class _Npz(Source):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -210,33 +210,49 @@ class SpansOfMany:
     def __getitem__(self, number: int) -> Spans:
         return self.spans[self.ends[number] : self.ends[number + 1]]
 
-    def shared(self, other: Spans) -> tuple[list[int], list[int]]:
-        """The pixels of each mask, and how many of them another mask of that size has too."""
-        # Begins below zero and ends above: what their sum leaves is the pixels between them.
-        signed = other.copy()
-        np.negative(signed[::2], out=signed[::2])
-        before = np.concatenate(((0,), np.cumsum(signed)))
-        passed = np.searchsorted(other, self.spans, side="right")
-        # Pixels of the other mask ahead of each position: its whole spans, and what is behind within an open one.
-        ahead = before[passed] + (passed & 1) * self.spans
-        totals = np.zeros((2, self.spans.size // 2 + 1), dtype=np.int64)
-        for total, ends in zip(totals, (self.spans, ahead), strict=True):
-            np.cumsum(ends[1::2] - ends[::2], out=total[1:])
-        areas, both = np.diff(totals[:, self.ends // 2], axis=1).tolist()
-        return areas, both
+
+class Shared(NamedTuple):
+    """Pixels of one or more masks of a size, and of another mask.
+
+    Attributes:
+        areas: of each of the masks.
+        both: how many pixels of each the other mask has too.
+        other: of the other mask.
+    """
+
+    areas: list[int]
+    both: list[int]
+    other: int
 
 
-def shared(masks: Sequence[SpansOfMany], others: Sequence[Spans]) -> list[tuple[list[int], list[int]]]:
-    """What `SpansOfMany.shared` gives for each pair, counted at once: so short are spans that calls cost more than counting.
+def shared(masks: Sequence[SpansOfMany], others: Sequence[Spans]) -> list[Shared]:
+    """What masks share with another one, for several such pairs at once: so short are spans that calls cost more than counting.
 
     Args:
         masks: of each pair; at least one pair.
         others: spans of the other mask, of the same size within a pair.
     """
+    counts, lengths, other_lengths = ([len(one) for one in each] for each in (masks, (its.spans for its in masks), others))
     places = np.arange(len(masks), dtype=np.int64) << _ROOM  # each pair lies behind the one before
-    spans, other = (np.concatenate(each) + np.repeat(places, [len(one) for one in each]) for each in ([its.spans for its in masks], list(others)))
-    counts = [len(its) for its in masks]
-    ends = np.cumsum([0, *(length for its in masks for length in np.diff(its.ends).tolist())])
-    areas, both = SpansOfMany(spans, ends).shared(other)
-    stops = list(itertools.accumulate(counts))
-    return [(areas[stop - count : stop], both[stop - count : stop]) for stop, count in zip(stops, counts, strict=True)]
+    spans = np.concatenate([its.spans for its in masks]) + np.repeat(places, lengths)
+    other = np.concatenate(others) + np.repeat(places, other_lengths)
+    # Begins below zero and ends above: what their sum leaves is the pixels between them.
+    signed = other.copy()
+    np.negative(signed[::2], out=signed[::2])
+    before = _sums(signed)
+    passed = np.searchsorted(other, spans, side="right")
+    # Pixels of the other mask ahead of each position: its whole spans, and what is behind within an open one.
+    ahead = before[passed] + (passed & 1) * spans
+    # Where the masks of a pair end, in numbers of spans; the first begins where the last one of the pair before does.
+    ends = np.concatenate([its.ends[1:] for its in masks]) + np.repeat(np.cumsum(lengths) - lengths, counts)
+    areas, both = (np.diff(_sums(each[1::2] - each[::2])[ends >> 1], prepend=0).tolist() for each in (spans, ahead))
+    other_areas = np.diff(before[np.cumsum(other_lengths)], prepend=0).tolist()
+    stops = itertools.pairwise((0, *itertools.accumulate(counts)))
+    return [Shared(areas[start:stop], both[start:stop], its) for (start, stop), its in zip(stops, other_areas, strict=True)]
+
+
+def _sums(values: Spans) -> Spans:
+    """What the first 0, 1, 2 … of some numbers sum up to."""
+    sums = np.zeros(values.size + 1, dtype=np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums

@@ -69,29 +69,28 @@ def test_stored_masks_of_several_sizes_find_their_spans_together():
 @given(several())
 def test_what_masks_share_is_counted_as_pixels_are(masks):
     other, *rest = masks
-    areas, both = SpansOfMany.of(rest).shared(spans_of(other))
-    assert areas == [int(mask.sum()) for mask in rest]
-    assert both == [int((mask & other).sum()) for mask in rest]
+    (found,) = shared([SpansOfMany.of(rest)], [spans_of(other)])
+    assert found == ([int(mask.sum()) for mask in rest], [int((mask & other).sum()) for mask in rest], int(other.sum()))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(several(), min_size=1, max_size=5))
 def test_pairs_counted_at_once_are_those_counted_alone(pairs):
     masks, others = [SpansOfMany.of(rest) for _, *rest in pairs], [spans_of(other) for other, *_ in pairs]
-    assert shared(masks, others) == [its.shared(other) for its, other in zip(masks, others, strict=True)]
+    assert shared(masks, others) == [shared([its], [other])[0] for its, other in zip(masks, others, strict=True)]
 
 
 def test_pairs_of_the_largest_masks_do_not_touch():
     whole = np.array([0, 2**28])
     masks, others = [SpansOfMany(whole, np.array([0, 2]))] * 3, [whole, np.array([], np.int64), np.array([2**28 - 1, 2**28])]
-    assert shared(masks, others) == [([2**28], [2**28]), ([2**28], [0]), ([2**28], [1])]
+    assert shared(masks, others) == [([2**28], [2**28], 2**28), ([2**28], [0], 0), ([2**28], [1], 1)]
 
 
 @pytest.mark.parametrize("value", [False, True])
 def test_empty_and_full_masks(value):
     mask = np.full((3, 4), value)
-    areas, both = SpansOfMany.of([~mask, mask]).shared(spans_of(mask))
-    assert (areas, both) == ([12 * (not value), 12 * value], [0, 12 * value])
+    (found,) = shared([SpansOfMany.of([~mask, mask])], [spans_of(mask)])
+    assert found == ([12 * (not value), 12 * value], [0, 12 * value], 12 * value)
 
 
 def test_a_mask_in_any_memory_order():
