@@ -184,7 +184,6 @@ class SampleBatch:
         self.instance_parts = _Lists(self.column["instance_parts"])
         self.part_points = _Lists(self.column["part_points"])
         self.xy = _Lists(self.column["xy"])
-        self.rle_height = _Lists(self.column["rle_height"])
 
     def samples(self, row: int, count: int) -> list[Sample]:
         """`count` samples from a row of the batch on; texts are fetched together, each costs a call otherwise."""
@@ -206,11 +205,11 @@ class SampleBatch:
 
     def geometry(self, row: int) -> Geometry:
         """The geometry in a row of the batch."""
-        xy = self.xy[row].reshape(-1, 2)
-        codes = iter(self._codes(row))
+        xy, each = self.xy[row].reshape(-1, 2), self.part_points[row].tolist()
+        codes = iter(self._codes(row) if -1 in each else ())
         parts: list[Part] = []
         end = 0
-        for points in self.part_points[row].tolist():
+        for points in each:
             if points < 0:
                 parts.append(next(codes))
             else:
@@ -223,11 +222,8 @@ class SampleBatch:
         return Geometry(int(self.height[row]), int(self.width[row]), tuple(instances), tuple(parts[end:]))
 
     def _codes(self, row: int) -> list[Rle]:
-        heights = self.rle_height[row].tolist()
-        if not heights:
-            return []
-        widths, counts = self.column["rle_width"][row].as_py(), self.column["rle_counts"][row].as_py()
-        return [Rle(*code) for code in zip(heights, widths, counts, strict=True)]
+        columns = (self.column[name][row].as_py() for name in ("rle_height", "rle_width", "rle_counts"))
+        return [Rle(*code) for code in zip(*columns, strict=True)]
 
 
 class _Lists:

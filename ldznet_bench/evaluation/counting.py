@@ -19,7 +19,7 @@ from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
 from ldznet_bench.records import Record
 
-_PAIRS = 32  # counted at once: what is looked up in stays in the processor's cache
+_TOGETHER = 32  # counted at once: what they look up stays in the processor's cache
 
 
 @dataclass(slots=True)
@@ -95,39 +95,42 @@ def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list
         keep_masks: store the predicted masks as RLE.
     """
     StoredMask.find_spans(its.mask for its in counted)
+    return [record for start in range(0, len(counted), _TOGETHER) for record in _records(counted[start : start + _TOGETHER], keep_masks)]
+
+
+def _records(counted: Sequence[Counted], keep_masks: bool) -> list[Record]:
     spans = [its.mask.spans for its in counted]
-    truths = [its.target.spans for its in counted]
-    found = [pair for start in range(0, len(spans), _PAIRS) for pair in shared(truths[start : start + _PAIRS], spans[start : start + _PAIRS])]
+    pairs = shared([its.target.spans for its in counted], spans)
     pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]
     codes = [code.decode("ascii") for code in rle.strings(spans, pixels)] if keep_masks else [None] * len(spans)
-    return [_record(its, *pair, code) for its, pair, code in zip(counted, found, codes, strict=True)]
+    return [_record(its, *pair, code) for its, pair, code in zip(counted, pairs, codes, strict=True)]
 
 
 def _record(its: Counted, areas: list[int], intersections: list[int], pred_area: int, code: str | None) -> Record:
     sample, (height, width), first = its.sample, its.target.shape, its.target.first
-    return Record(
-        sample_id=sample.sample_id,
-        image_id=sample.image_id,
-        phrase=sample.phrase,
-        width=width,
-        height=height,
-        n_instances=len(sample.geometry.instances),
-        category=sample.category,
-        coco_id=its.image.coco_id,
-        tags=list(sample.tags),
-        gt_area=areas[0],
-        pred_area=pred_area,
-        intersection=intersections[0],
-        union=areas[0] + pred_area - intersections[0],
-        instance_areas=areas[first:],
-        instance_intersections=intersections[first:],
-        hist_fg=its.histograms[0],
-        hist_bg=its.histograms[1],
-        seed=its.seed,
-        flags=list(its.flags),
-        pred_rle=code,
-        score_map=its.score_map,
-    )
+    return {
+        "sample_id": sample.sample_id,
+        "image_id": sample.image_id,
+        "phrase": sample.phrase,
+        "width": width,
+        "height": height,
+        "n_instances": len(sample.geometry.instances),
+        "category": sample.category,
+        "coco_id": its.image.coco_id,
+        "tags": list(sample.tags),
+        "gt_area": areas[0],
+        "pred_area": pred_area,
+        "intersection": intersections[0],
+        "union": areas[0] + pred_area - intersections[0],
+        "instance_areas": areas[first:],
+        "instance_intersections": intersections[first:],
+        "hist_fg": its.histograms[0],
+        "hist_bg": its.histograms[1],
+        "seed": its.seed,
+        "flags": list(its.flags),
+        "pred_rle": code,
+        "score_map": its.score_map,
+    }
 
 
 def _count(

@@ -28,8 +28,8 @@ from ldznet_bench.protocols import Protocol
 _PROMPTS_KEPT = 256
 # Samples per journal frame where the segmenter has no micro-batch of its own.
 DEFAULT_BATCH = 16
-_STORED_AS_MAPS = 16  # as many stored masks are taken at once: a pixel is one bit, that of a score map 32
-_STORED_BLOCKS = 4  # and from so many blocks, since no byte depends on where a batch without a network ends
+_STORED_AS_MAPS = 32  # as many stored masks are taken at once: a pixel is one bit, that of a score map 32
+_STORED_BLOCKS = 12  # and from so many blocks, since no byte depends on where a batch without a network ends
 
 Item = tuple[ImageFile, Sample]
 _HERE = Lane(threaded=False)
@@ -53,7 +53,7 @@ class Loop:
         targets: gives the truth on the protocol's canvas.
         threshold: a pixel is predicted where its score is > this.
         seed: ``--seed``.
-        batch: samples per micro-batch, for segmenters that have none of their own; of stored masks, sixteen times as many.
+        batch: samples per micro-batch, for segmenters that have none of their own; of stored masks, 32 times as many.
         keep_masks: store predicted masks.
         keep_map: whether the score map of a sample id is stored.
         follow_prediction_size: draw the truth at a prediction's own size where the two differ, as PhraseCut's evaluator does.
@@ -93,7 +93,7 @@ class Loop:
         with Lane(threaded=self.overlapping) as ahead, Lane(threaded=self.overlapping) as behind:
 
             def begin(group: ImageGroup) -> Prepared | None:
-                if done.issuperset(sample.sample_id for sample in group.samples):
+                if all(sample.sample_id in done for sample in group.samples):
                     return None  # most likely nobody will ask for it
                 return Prepared(self._input(group.image), self.segmenter, ahead)
 
@@ -105,7 +105,7 @@ class Loop:
                 prepared = list(members)
                 waiting = {group.image.image_id: its for group, its in prepared if its is not None}
                 for batch in self._batches(group for group, _ in prepared):
-                    if done.issuperset(sample.sample_id for _, sample in batch):
+                    if all(sample.sample_id in done for _, sample in batch):
                         progress.update(len(batch))
                         continue
                     clock = Clock()

@@ -184,30 +184,30 @@ def open_source(path: Path, groups: Callable[[], Iterable[ImageGroup]] | None = 
 
 class _Folder(Source):
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._files: dict[str, str] = {}
+        self._files: dict[str, str] = {}  # paths as text: making a Path of each costs as much as opening it
         others = []
-        for name in sorted(os.listdir(path)):  # noqa: PTH208 - as many paths would take longer to make than to list
+        for name in sorted(os.listdir(path)):  # noqa: PTH208 - the same
             ident, _, extension = name.rpartition(".")
+            file = f"{path}{os.sep}{name}"
             if not ident or extension.lower() not in ("png", "npy"):
                 others.append(name)
             elif ident in self._files:
-                raise PredictionError(f"sample {ident!r} has two predictions: {path / self._files[ident]} and {path / name}.", "Keep one of them.")
+                raise PredictionError(f"sample {ident!r} has two predictions: {self._files[ident]} and {file}.", "Keep one of them.")
             else:
-                self._files[ident] = name
+                self._files[ident] = file
         if not self._files:
             raise PredictionError(f"{path} holds no .png and no .npy{f' (but {_some(others)})' if others else ''}.", f"Expected {_FORMATS}.")
-        self.binary = frozenset(ident for ident, name in self._files.items() if name.lower().endswith(".png"))
+        self.binary = frozenset(ident for ident, file in self._files.items() if file.lower().endswith(".png"))
 
     def ids(self) -> Iterable[str]:
         return self._files
 
     def read(self, sample_id: str) -> Map:
-        file = self._path / self._files[sample_id]
-        return read_png_mask(file) if sample_id in self.binary else _as_scores(_load_numpy(file), file)
+        file = self._files[sample_id]
+        return read_png_mask(file) if sample_id in self.binary else _as_scores(_load_numpy(Path(file)), Path(file))
 
     def digest(self) -> str:
-        return _digest((ident, (self._path / name).read_bytes()) for ident, name in self._files.items())
+        return _digest((ident, _content(file)) for ident, file in self._files.items())
 
 
 class _Npz(Source):
@@ -258,7 +258,7 @@ class _RleFile(Source):
         return self._sha
 
 
-def read_png_mask(path: Path) -> StoredMask:
+def read_png_mask(path: str | Path) -> StoredMask:
     """A mask image: any non-zero stored value (of a palette image: any non-zero index) is foreground.
 
     Raises:
@@ -269,7 +269,7 @@ def read_png_mask(path: Path) -> StoredMask:
     return StoredMask((height, width), bits=np.packbits(stored.reshape(-1), bitorder="little"))
 
 
-def decode_png(path: Path) -> npt.NDArray[Any]:
+def decode_png(path: str | Path) -> npt.NDArray[Any]:
     """What an image with one channel stores: bool or integers, (h, w).
 
     Raises:
@@ -303,6 +303,11 @@ def _fault(scores: npt.NDArray[np.float32]) -> str:
     if np.isnan(scores).any():
         return f"has {int(np.isnan(scores).sum())} NaN values"
     return f"has values from {scores.min():g} to {scores.max():g}"
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - and no buffer, either of which costs as much as reading a small file
+        return file.readall()
 
 
 def _digest(items: Iterable[tuple[str, bytes]]) -> str:

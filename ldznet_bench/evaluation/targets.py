@@ -232,6 +232,7 @@ class _Writer:
 def _writing(path: Path) -> Iterator[_Writer]:
     with replacing(path) as temporary:
         with contextlib.closing(sqlite3.connect(temporary, check_same_thread=False)) as connection:
+            connection.execute("PRAGMA page_size = 16384")  # most masks fit a quarter of it, and are read at once then
             # The file is whole or absent by its rename, so the database needs no journal of its own.
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
