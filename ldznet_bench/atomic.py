@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldznet_bench.errors import BenchError
+from ldznet_bench.errors import BenchError, RunError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -67,6 +67,27 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON-able 
 def dump_json(value: Any) -> str:  # noqa: ANN401 - any JSON-able value
     """The one way JSON is written here, so that equal values are equal bytes. NaN is an error, never a token."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_object(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """A JSON object of a run.
+
+    Args:
+        path: the file.
+        keys: that it must have.
+
+    Raises:
+        RunError: the file is not JSON, no object, or lacks one of the keys.
+        OSError: it cannot be read.
+    """
+    remedy = "It was edited or damaged: remove that run folder and run again."
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunError(f"{path} is not valid JSON ({error}).", remedy) from error
+    if lacking := set(keys).difference(value) if isinstance(value, dict) else {"{…}"}:
+        raise RunError(f"{path} is no such file of a run: it lacks {', '.join(sorted(lacking))}.", remedy)
+    return value
 
 
 def write_error(path: Path, error: OSError) -> BenchError:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ldznet_bench.errors import BenchError
     from ldznet_bench.evaluation.cell import Cell
     from ldznet_bench.evaluation.plan import Request
-    from ldznet_bench.evaluation.unfinished import Part
     from ldznet_bench.reports.repeats import Repeated
 
 DEFAULT_DATASET = "minicut-photo:test"
@@ -85,19 +84,15 @@ def _print_plan(request: Request, *, as_json: bool) -> int:
     from ldznet_bench.atomic import dump_json
     from ldznet_bench.evaluation.plan import describe
 
-    lines = []
-    parts: list[list[Part]] = []
-    for cell in request.cells():
-        lines.append(describe(cell))
-        parts.append(cell.folder.missing() if lines[-1]["state"] == "started" else [])
+    lines = [describe(cell) for cell in request.cells()]
     if as_json:
-        click.echo(dump_json({"cells": lines}), nl=False)
+        click.echo(dump_json({"cells": [{**line, "missing": [part.to_json() for part in line["missing"]]} for line in lines]}), nl=False)
         return 0
-    for line, missing in zip(lines, parts, strict=True):
+    for line in lines:
         text = {"complete": "finished, will not be run again", "started": f"continues at {line['done']}", "new": "new"}[line["state"]]
         why = f" (differs from the finished one: {', '.join(line['why'])})" if line["why"] else ""
         click.echo(f"{line['model']} on {line['dataset']} under {line['protocol']}: {line['samples']} samples, {text}{why}\n  {line['path']}")
-        for text in listed(missing):
+        for text in listed(line["missing"]):
             click.echo(f"  {text}")
     return 0
 

@@ -147,7 +147,7 @@ def _never_draws(name: ModelName) -> bool:
 
 
 def describe(cell: Cell) -> dict[str, Any]:
-    """A line of the plan: what the cell is, whether it is finished, and if not, what differs from the finished one beside it."""
+    """A line of the plan: what the cell is, and whether it is finished; if not, what is missing, or what differs from the finished one beside it."""
     state = cell.state()
     total = len(cell.selection.sample_ids)
     done = total if state == "complete" else len(cell.folder.done()) if state == "started" else 0
@@ -158,7 +158,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         "samples": total,
         "done": done,
         "state": state,
-        "missing": [part.to_json() for part in cell.folder.missing()] if state == "started" else [],
+        "missing": cell.folder.missing() if state == "started" else [],
         "why": cell.folder.why_new() if state == "new" else [],
         "partial": list(cell.dataset.partial),
         "path": str(cell.folder.path),

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ldznet_bench.atomic import acquire, replacing, write_error, write_json
+from ldznet_bench.atomic import acquire, read_object, replacing, write_error, write_json
 from ldznet_bench.errors import RunError
 from ldznet_bench.evaluation.identity import Identity, differences
 from ldznet_bench.evaluation.journal import Frame, Journal, notes, openings, read_batch, record_frames
@@ -32,7 +32,6 @@ _ROW_GROUP = 256
 _ROWS_READ = 64  # under native@1 a record holds 51 KB of counts, which reading takes four times: 13 MB at once
 _MASK_ROWS = 1000  # in place of both where records hold none
 _FRAMES_IN_MEMORY = 8
-_DAMAGED = "It was edited or damaged: remove that run folder and run again."
 
 
 @dataclass(frozen=True)
@@ -257,24 +256,15 @@ class RunFolder:
 
 
 def read_json(path: Path, keys: Sequence[str] = ()) -> dict[str, Any] | None:
-    """A JSON object, or None where the file is absent.
-
-    Args:
-        path: the file.
-        keys: that it must have.
+    """A JSON object of a run, or None where the file is absent.
 
     Raises:
-        RunError: the file is not JSON, no object, or lacks one of the keys.
+        RunError: as `read_object`.
     """
     try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
+        return read_object(path, keys)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise RunError(f"{path} is not valid JSON ({error}).", _DAMAGED) from error
-    if lacking := set(keys).difference(value) if isinstance(value, dict) else {"{…}"}:
-        raise RunError(f"{path} is no such file of a run: it lacks {', '.join(sorted(lacking))}.", _DAMAGED)
-    return value
 
 
 def _readable(path: Path) -> dict[str, Any] | None:

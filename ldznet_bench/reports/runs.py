@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldznet_bench.atomic import read_object
 from ldznet_bench.errors import BenchWarning, RunError, UnfinishedError, unknown_name
 
 
@@ -125,14 +125,10 @@ def _named(value: str, names: Sequence[str], cut: str) -> bool:
 
 
 def _read(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
-    remedy = "Remove that run folder and run again."
     try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}).", remedy) from error
-    if lacking := set(keys).difference(value) if isinstance(value, dict) else {"{…}"}:
-        raise RunError(f"{path} is no such file of a run: it lacks {', '.join(sorted(lacking))}.", remedy)
-    return value
+        return read_object(path, keys)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error}).", "Remove that run folder and run again.") from error
 
 
 def find_run(root: Path, text: str) -> list[Run]:
