@@ -38,7 +38,7 @@ from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 from ldznet_bench.models.trivial import WEIGHT_FREE, Oracle
 
 if TYPE_CHECKING:
-    from ldznet_bench.datasets.sample import ImageFile, ImageGroup, Sample
+    from ldznet_bench.datasets.sample import Entry, ImageFile, ImageGroup, Sample
     from ldznet_bench.datasets.store import PreparedDataset
 
 _LATENCIES = 30  # images at most whose latency is measured one by one
@@ -178,6 +178,9 @@ class _Head:
 
     def groups(self, indices: Iterable[int] | None = None) -> Iterator[ImageGroup]:
         return self._dataset.groups(range(self.n_images) if indices is None else indices)
+
+    def entries(self) -> Iterator[Entry]:
+        return itertools.takewhile(lambda entry: entry.group < self.n_images, self._dataset.entries())
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the dataset's
         return getattr(self._dataset, name)
