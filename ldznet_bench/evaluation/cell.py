@@ -208,10 +208,12 @@ class Cell:
 
     def _groups(self, places: list[int]) -> Iterator[ImageGroup]:
         """Images with the samples that take part. Their index is among the cell's images, not the dataset's: blocks of a limited run are as full."""
-        ids, chosen = set(self.selection.sample_ids), self.selection.groups
+        selection = self.selection
+        ids = None if len(selection.sample_ids) == self.dataset.n_samples else set(selection.sample_ids)
+        chosen = selection.groups
         for place, group in zip(places, self.dataset.groups([chosen[place] for place in places]), strict=True):
-            samples = tuple(self._told(sample) for sample in group.samples if sample.sample_id in ids)
-            yield dataclasses.replace(group, samples=samples, index=place)
+            samples = group.samples if ids is None else (sample for sample in group.samples if sample.sample_id in ids)
+            yield dataclasses.replace(group, samples=tuple(map(self._told, samples)), index=place)
 
     def _told(self, sample: Sample) -> Sample:
         return sample if self.controlled is None else dataclasses.replace(sample, phrase=self.controlled.phrases[sample.sample_id])

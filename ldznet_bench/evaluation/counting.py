@@ -19,8 +19,6 @@ from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
 from ldznet_bench.records import Record
 
-_TOGETHER = 32  # counted at once: what they look up stays in the processor's cache
-
 
 @dataclass(slots=True)
 class Counted:
@@ -30,7 +28,7 @@ class Counted:
         sample: whose record it will be.
         image: its image.
         target: the truth, (H, W).
-        mask: the predicted one, on the same canvas; its spans are found when all of a micro-batch are.
+        mask: the predicted one, on the same canvas.
         histograms: of the scores, in the truth and outside it; None each where nobody asked.
         seed: of the sample's draws.
         flags: what was odd about the sample.
@@ -88,17 +86,12 @@ def count(
 
 
 def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list[Record]:
-    """The records of a micro-batch; what masks share is counted at once.
+    """The records of some samples; what masks share is counted at once.
 
     Args:
         counted: the samples, at least one.
         keep_masks: store the predicted masks as RLE.
     """
-    StoredMask.find_spans(its.mask for its in counted)
-    return [record for start in range(0, len(counted), _TOGETHER) for record in _records(counted[start : start + _TOGETHER], keep_masks)]
-
-
-def _records(counted: Sequence[Counted], keep_masks: bool) -> list[Record]:
     spans = [its.mask.spans for its in counted]
     pairs = shared([its.target.spans for its in counted], spans)
     pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]

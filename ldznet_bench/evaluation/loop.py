@@ -20,9 +20,11 @@ from ldznet_bench.evaluation.overlap import IMAGES_AHEAD, Clock, Lane, Prepared,
 from ldznet_bench.evaluation.seeds import seed_of
 from ldznet_bench.evaluation.sharding import BLOCK_IMAGES, Shard
 from ldznet_bench.evaluation.targets import Target, TargetCache, make_target
+from ldznet_bench.masks.spans import StoredMask
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 from ldznet_bench.models.trivial import Oracle
 from ldznet_bench.protocols import Protocol
+from ldznet_bench.records import Record
 
 # Encoded prompts that are kept: at 77x768 float32 (0.24 MB) 256 of them are 61 MB, and phrases repeat within neighbouring images.
 _PROMPTS_KEPT = 256
@@ -30,6 +32,7 @@ _PROMPTS_KEPT = 256
 DEFAULT_BATCH = 16
 _STORED_AS_MAPS = 32  # as many stored masks are taken at once: a pixel is one bit, that of a score map 32
 _STORED_BLOCKS = 12  # and from so many blocks, since no byte depends on where a batch without a network ends
+_COUNTED = 32  # samples at once: what they look up stays in the processor's cache, and few masks of the truth are held
 
 Item = tuple[ImageFile, Sample]
 _HERE = Lane(threaded=False)
@@ -125,9 +128,10 @@ class Loop:
     def _finish(self, block: int, batch: Sequence[Item], maps: Sequence[Any], clock: Clock, journal: Journal, done: set[str]) -> int:
         """Count a micro-batch, write it to the journal, and say how many samples it has."""
         with clock("count"):
-            targets = self._targets(batch, maps)
-            counted = [self._count(*item, scores, target) for item, scores, target in zip(batch, maps, targets, strict=True)]
-            records = make_records(counted, keep_masks=self.keep_masks)
+            if self.segmenter.stored:
+                StoredMask.find_spans(maps)
+            items = list(zip(batch, maps, strict=True))
+            records = [record for start in range(0, len(items), _COUNTED) for record in self._records(items[start : start + _COUNTED])]
         with clock("write"):
             journal.append([record for record in records if record["sample_id"] not in done])
         journal.note({"block": block, "samples": len(batch), **clock.seconds})
@@ -161,12 +165,17 @@ class Loop:
         seed = seed_of(self.seed, self.dataset, image.image_id)
         return ImageInput(image.image_id, image.height, image.width, seed, partial(open_rgb, image))
 
-    def _targets(self, batch: Sequence[Item], maps: Sequence[Any]) -> list[Target]:
-        """The truth of a micro-batch: on the protocol's canvas, or, where predictions are followed, at the size of one that is of another size."""
-        sizes = [self._other_size(sample, scores) for (_, sample), scores in zip(batch, maps, strict=True)]
-        usual = iter(self.targets.get([sample for (_, sample), size in zip(batch, sizes, strict=True) if size is None]))
+    def _records(self, items: Sequence[tuple[Item, Any]]) -> list[Record]:
+        counted = [self._count(*item, scores, target) for (item, scores), target in zip(items, self._targets(items), strict=True)]
+        return make_records(counted, keep_masks=self.keep_masks)
+
+    def _targets(self, items: Sequence[tuple[Item, Any]]) -> list[Target]:
+        """The truth of some samples: on the protocol's canvas, or, where predictions are followed, at the size of one that is of another size."""
+        samples = [sample for (_, sample), _ in items]
+        sizes = {sample.sample_id: size for (_, sample), scores in items if (size := self._other_size(sample, scores)) is not None}
+        usual = iter(self.targets.get([sample for sample in samples if sample.sample_id not in sizes]))
         return [
-            next(usual) if size is None else make_target(sample.geometry, self.protocol, size) for (_, sample), size in zip(batch, sizes, strict=True)
+            make_target(sample.geometry, self.protocol, sizes[sample.sample_id]) if sample.sample_id in sizes else next(usual) for sample in samples
         ]
 
     def _other_size(self, sample: Sample, scores: Any) -> tuple[int, int] | None:  # noqa: ANN401 - an array, a tensor, a mask, or None

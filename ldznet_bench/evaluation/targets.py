@@ -28,8 +28,6 @@ from ldznet_bench.protocols import Protocol
 
 Mask = npt.NDArray[np.bool_]
 
-_ASKED = 256  # samples in one question; SQLite takes 999 at least
-
 # What draws masks: their versions are part of a cell's identity, and of the name of a mask cache.
 MASK_LIBRARIES = ("Pillow", "scikit-image", "pycocotools")
 
@@ -146,7 +144,10 @@ class TargetCache:
             self._begin(path)
 
     def get(self, samples: Sequence[Sample]) -> list[Target]:
-        """The targets of samples; drawn where the cache has none. Those with pixels to ignore or without target are drawn each time."""
+        """The targets of samples, some hundred at most; drawn where the cache has none.
+
+        Those with pixels to ignore or without target are drawn each time.
+        """
         known = self._read([sample.sample_id for sample in samples if _kept(sample.geometry)])
         return [known.get(sample.sample_id) or self._drawn(sample) for sample in samples]
 
@@ -179,17 +180,13 @@ class TargetCache:
         if self._reader is None:
             return {}
         try:
-            found: dict[str, Target] = {}
-            for start in range(0, len(ids), _ASKED):
-                asked = ids[start : start + _ASKED]
-                rows = self._reader.execute(f"SELECT sample, masks FROM targets WHERE sample IN ({','.join('?' * len(asked))})", asked)  # noqa: S608
-                found.update((sample, _unpack(content)) for sample, content in rows)
+            rows = self._reader.execute(f"SELECT sample, masks FROM targets WHERE sample IN ({','.join('?' * len(ids))})", ids)  # noqa: S608
+            return {sample: _unpack(content) for sample, content in rows}
         except (sqlite3.Error, ValueError, TypeError, struct.error) as error:
             self._without(error)
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)  # the next whole pass writes it anew
             return {}
-        return found
 
     def _without(self, error: Exception) -> None:
         warnings.warn(f"masks are drawn without the cache {self._path} ({error}).", BenchWarning, stacklevel=2)
