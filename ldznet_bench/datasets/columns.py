@@ -57,8 +57,6 @@ IMAGES = pa.schema(
 
 DATA_FILE = "data-00000-of-00001.arrow"
 
-_RESIDENT = 2  # batches; of 1,000 samples each
-
 _NO_XY: npt.NDArray[np.float64] = np.empty(0, dtype=np.float64)
 
 
@@ -118,11 +116,11 @@ class SampleTable:
         self.ends: list[int] = [0, *itertools.accumulate(batch.num_rows for batch in self.batches)]
         self.opened: dict[int, SampleBatch] = {}
         self._file: mmap.mmap | None = None
-        self._resident: set[int] = set()
+        self._resident: int | None = None
 
     @classmethod
     def open(cls, folder: Path, image_ids: Sequence[str]) -> Self:
-        """The samples in a folder, memory-mapped; of what was read, a few batches at most count as memory of the process."""
+        """The samples in a folder, memory-mapped; of what was read, one batch of 1,000 at most counts as memory of the process."""
         with (folder / DATA_FILE).open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         found = cls(pa.ipc.open_stream(pa.py_buffer(mapped)).read_all(), image_ids)
@@ -145,16 +143,11 @@ class SampleTable:
         batch = self.opened.get(number)
         if batch is None:
             batch = self.opened[number] = SampleBatch(self.batches[number], self.image_ids)
-        if self._file is not None and number not in self._resident:
-            self._make_room(self._file)
-            self._resident.add(number)
+        if self._file is not None and number != self._resident:
+            if self._resident is not None:
+                _let_go(self._file)
+            self._resident = number
         return batch, position - self.ends[number]
-
-    def _make_room(self, file: mmap.mmap) -> None:
-        """Pages that were read stay the process's, 2.2 KB a sample, until it lets go of them; they are mapped again if they are needed again."""
-        if len(self._resident) == _RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
-            file.madvise(mmap.MADV_DONTNEED)
-            self._resident.clear()
 
     def sample(self, position: int) -> Sample:
         """The sample at a position."""
@@ -168,6 +161,12 @@ class SampleTable:
             batch, row = self.locate(position + len(found))
             found += batch.samples(row, min(count - len(found), batch.batch.num_rows - row))
         return found
+
+
+def _let_go(file: mmap.mmap) -> None:
+    """Pages that were read stay the process's, 2.2 KB a sample, until it lets go of them; they are mapped again if they are needed again."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 class SampleBatch:
