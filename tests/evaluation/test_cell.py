@@ -16,6 +16,7 @@ from ldznet_bench.errors import BenchError, BenchWarning, DataError, RunError
 from ldznet_bench.evaluation import loop, targets
 from ldznet_bench.evaluation.agreement import differences
 from ldznet_bench.evaluation.runs import RunFolder
+from ldznet_bench.evaluation.selection import Selection
 from ldznet_bench.evaluation.sharding import Shard
 from ldznet_bench.models.load import load_model
 from ldznet_bench.models.segmenter import Segmenter
@@ -400,3 +401,10 @@ def test_an_empty_selection_is_an_error(tmp_path):
     data._groups = [dataclasses.replace(group, samples=tuple(dataclasses.replace(sample, image_id="61564") for sample in group.samples))]
     with pytest.raises(DataError, match="no sample left"):
         make_cell(tmp_path, load_model("box"), "clipseg@1", dataset=data).run(Bar)
+
+
+def test_the_time_to_look_images_up_grows_with_their_number_alone(tmp_path, monkeypatch):
+    calls, groups = [], Selection.groups
+    monkeypatch.setattr(Selection, "groups", property(lambda self: calls.append(1) or groups.fget(self)))
+    make_cell(tmp_path, load_model("box")).run(Bar)
+    assert len(calls) == 1
