@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ldznet_bench.datasets.sample import ImageFile, Sample
 from ldznet_bench.evaluation.targets import Target
 from ldznet_bench.masks import rle
-from ldznet_bench.masks.spans import StoredMask, shared, spans_of
+from ldznet_bench.masks.spans import Spans, StoredMask, shared, spans_of
 from ldznet_bench.metrics import counts
 from ldznet_bench.metrics.resize import resize
 from ldznet_bench.protocols import Protocol
@@ -28,7 +28,7 @@ class Counted:
         sample: whose record it will be.
         image: its image.
         target: the truth, (H, W).
-        mask: the predicted one, on the same canvas.
+        spans: of the predicted mask, on the same canvas.
         histograms: of the scores, in the truth and outside it; None each where nobody asked.
         seed: of the sample's draws.
         flags: what was odd about the sample.
@@ -38,7 +38,7 @@ class Counted:
     sample: Sample
     image: ImageFile
     target: Target
-    mask: StoredMask
+    spans: Spans
     histograms: tuple[Any, Any]
     seed: int
     flags: tuple[str, ...]
@@ -73,16 +73,21 @@ def count(
         keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
     """
     if isinstance(scores, StoredMask):
-        if scores.shape == target.shape and target.valid is None and 0 <= threshold < 1 and not histograms and not keep_map:
-            return Counted(sample, image, target, scores, (None, None), seed, flags, None)
+        if (
+            scores.spans is not None
+            and scores.shape == target.shape
+            and target.valid is None
+            and 0 <= threshold < 1
+            and not histograms
+            and not keep_map
+        ):
+            return Counted(sample, image, target, scores.spans, (None, None), seed, flags, None)
         scores = scores.pixels
     on_canvas = resize(scores, target.shape, protocol.score_resize)
     predicted, found = _count(on_canvas, target, threshold, protocol.thresholds if histograms else None)
     if target.valid is not None:
         predicted = predicted & target.valid
-    return Counted(
-        sample, image, target, StoredMask(target.shape, spans_of(predicted)), found, seed, flags, _quantised_png(scores) if keep_map else None
-    )
+    return Counted(sample, image, target, spans_of(predicted), found, seed, flags, _quantised_png(scores) if keep_map else None)
 
 
 def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list[Record]:
@@ -92,7 +97,7 @@ def make_records(counted: Sequence[Counted], *, keep_masks: bool = True) -> list
         counted: the samples, at least one.
         keep_masks: store the predicted masks as RLE.
     """
-    spans = [its.mask.spans for its in counted]
+    spans = [its.spans for its in counted]
     pairs = shared([its.target.spans for its in counted], spans)
     pixels = [its.target.shape[0] * its.target.shape[1] for its in counted]
     codes = [code.decode("ascii") for code in rle.strings(spans, pixels)] if keep_masks else [None] * len(spans)

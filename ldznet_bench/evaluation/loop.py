@@ -20,7 +20,7 @@ from ldznet_bench.evaluation.overlap import IMAGES_AHEAD, Clock, Lane, Prepared,
 from ldznet_bench.evaluation.seeds import seed_of
 from ldznet_bench.evaluation.sharding import BLOCK_IMAGES, Shard
 from ldznet_bench.evaluation.targets import Target, TargetCache, make_target
-from ldznet_bench.masks.spans import StoredMask
+from ldznet_bench.masks.spans import StoredMask, spans_of_stored
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 from ldznet_bench.models.trivial import Oracle
 from ldznet_bench.protocols import Protocol
@@ -28,11 +28,12 @@ from ldznet_bench.records import Record
 
 # Encoded prompts that are kept: at 77x768 float32 (0.24 MB) 256 of them are 61 MB, and phrases repeat within neighbouring images.
 _PROMPTS_KEPT = 256
-# Samples per journal frame where the segmenter has no micro-batch of its own.
+# Score maps per journal frame where the segmenter has no micro-batch of its own.
 DEFAULT_BATCH = 16
-_STORED_AS_MAPS = 32  # as many stored masks are taken at once: a pixel is one bit, that of a score map 32
-_STORED_BLOCKS = 12  # and from so many blocks, since no byte depends on where a batch without a network ends
-_COUNTED = 32  # samples at once: what they look up stays in the processor's cache, and few masks of the truth are held
+# Stored masks wait as bits where score maps are floats, so 32 times as many are taken at once, and from more blocks: no byte depends on which.
+_STORED_AS_MAPS = 32
+_STORED_BLOCKS = 12
+_COUNTED = 32  # samples at once: what they look up stays in the processor's cache, and few spans and masks of the truth are held
 
 Item = tuple[ImageFile, Sample]
 _HERE = Lane(threaded=False)
@@ -80,7 +81,7 @@ class Loop:
     def run(self, groups: Iterable[ImageGroup], journal: Journal, done: set[str], shard: Shard, progress: Progress) -> None:
         """Count every sample of this process's blocks that no journal holds yet.
 
-        What is in a micro-batch depends on the cell alone: blocks are runs of `BLOCK_IMAGES` of its images, batches are cut within a
+        What is in a network's micro-batch depends on the cell alone: blocks are runs of `BLOCK_IMAGES` of its images, batches are cut within a
         block, and a batch that is partly done is done again whole. While a network has one micro-batch, the one before is counted and the
         images to come are decoded, so a crash loses at most these two.
 
@@ -128,8 +129,6 @@ class Loop:
     def _finish(self, block: int, batch: Sequence[Item], maps: Sequence[Any], clock: Clock, journal: Journal, done: set[str]) -> int:
         """Count a micro-batch, write it to the journal, and say how many samples it has."""
         with clock("count"):
-            if self.segmenter.stored:
-                StoredMask.find_spans(maps)
             items = list(zip(batch, maps, strict=True))
             records = [record for start in range(0, len(items), _COUNTED) for record in self._records(items[start : start + _COUNTED])]
         with clock("write"):
@@ -166,6 +165,9 @@ class Loop:
         return ImageInput(image.image_id, image.height, image.width, seed, partial(open_rgb, image))
 
     def _records(self, items: Sequence[tuple[Item, Any]]) -> list[Record]:
+        if self.segmenter.stored and self.protocol.canvas is None:  # on a canvas of its own it takes their pixels
+            spans = spans_of_stored([scores for _, scores in items])
+            items = [(item, StoredMask(scores.shape, its)) for (item, scores), its in zip(items, spans, strict=True)]
         counted = [self._count(*item, scores, target) for (item, scores), target in zip(items, self._targets(items), strict=True)]
         return make_records(counted, keep_masks=self.keep_masks)
 

@@ -89,7 +89,7 @@ class Predictions(Segmenter):
         self._path = path
         self.present = frozenset(self._source.ids())
         self.binary = bool(self._source.binary)
-        self.stored = self.present == self._source.binary
+        self.stored = self.binary and self.present == self._source.binary
         self.weights = self._source.digest()
         self.recipe = {"missing": missing, "size_mismatch": size_mismatch}
         self._square: int | None = None
@@ -184,9 +184,9 @@ def open_source(path: Path, groups: Callable[[], Iterable[ImageGroup]] | None = 
 
 class _Folder(Source):
     def __init__(self, path: Path) -> None:
-        self._files: dict[str, str] = {}  # paths as text: making a Path of each costs as much as opening it
+        self._files: dict[str, str] = {}  # text, as to make a Path of each costs as much as to open it
         others = []
-        for name in sorted(os.listdir(path)):  # noqa: PTH208 - the same
+        for name in sorted(os.listdir(path)):  # noqa: PTH208 - names, not paths, as above
             ident, _, extension = name.rpartition(".")
             file = f"{path}{os.sep}{name}"
             if not ident or extension.lower() not in ("png", "npy"):

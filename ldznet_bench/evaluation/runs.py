@@ -30,7 +30,7 @@ from ldznet_bench.records import SCHEMA
 
 _ROW_GROUP = 256
 _ROWS_READ = 64  # under native@1 a record holds 51 KB of counts, which reading takes four times: 13 MB at once
-_MASK_ROWS = 1000  # in place of both where records hold none
+_MASK_ROWS = 1000  # in place of both for masks, whose records hold no counts, or those at a protocol's few thresholds
 _FRAMES_IN_MEMORY = 8
 
 

@@ -54,13 +54,14 @@ def select(entries: Iterable[Entry], protocol: Protocol, *, family: str, limit: 
     none: list[str] = []
     banned = set(protocol.excluded_images) if family == "phrasecut" else set()
     for entry in entries:
-        if entry.image_id in banned or (protocol.drop_empty_boxes and _empty_boxes(entry.read())):
+        sample = entry.read() if protocol.drop_empty_boxes or limit is not None else None
+        if entry.image_id in banned or (sample is not None and protocol.drop_empty_boxes and _empty_boxes(sample)):
             excluded += 1
             continue
         if entry.no_target and not protocol.scores_no_target:
             none.append(entry.sample_id)
         if entry.sample_id not in skip:
-            kept.append((entry.sample_id, (entry.group, entry.image_id), (0, 0) if limit is None else _stratum(entry.read())))
+            kept.append((entry.sample_id, (entry.group, entry.image_id), (0, 0) if limit is None or sample is None else _stratum(sample)))
     if none:
         raise _no_rule(protocol, none)
     if limit is not None and limit < len(kept):

@@ -10,7 +10,7 @@ from typing import Self
 
 from ldznet_bench.errors import BenchError
 
-# Micro-batches are formed within this many consecutive images, so what is in a micro-batch never depends on who else is working.
+# A network's micro-batches are formed within this many consecutive images, so what is in one never depends on who else is working.
 BLOCK_IMAGES = 8
 
 

@@ -53,7 +53,7 @@ def summarise(batches: Iterable[pa.RecordBatch], protocol: Protocol, *, dense: b
 
 
 def _rows_by_tag(tags: pa.ListArray) -> dict[str, npt.NDArray[np.int64]]:
-    """The rows of every name; a name that a row has twice counts twice, as names are a sample's own."""
+    """The rows that have each name."""
     rows = np.repeat(np.arange(len(tags)), np.diff(tags.offsets))
     names = tags.flatten().dictionary_encode()
     codes = names.indices.to_numpy()

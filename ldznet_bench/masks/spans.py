@@ -7,7 +7,7 @@ run-length codes are the differences of these numbers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -142,44 +142,42 @@ def area(spans: Spans) -> int:
     return int(spans[1::2].sum() - spans[::2].sum())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class StoredMask:
-    """A mask as it was stored, by its spans or as bits; what counting asks for is made of it then.
+    """A mask as it was stored: by its spans, or as bits; what counting asks for is made of it then. One without either has no pixel.
 
-    Args:
+    Attributes:
         shape: (rows, columns).
         spans: int64 (2n,).
-        bits: as `spans_of_bits` takes them, in place of spans.
+        bits: as `spans_of_bits` takes them.
     """
 
-    def __init__(self, shape: tuple[int, int], spans: Spans | None = None, bits: Bits | None = None) -> None:
-        self.shape = shape
-        self._spans = _NOTHING if spans is None and bits is None else spans
-        self._bits = bits
-
-    @staticmethod
-    def find_spans(masks: Iterable[StoredMask]) -> None:
-        """Find the spans of several masks at once, which is faster than one by one."""
-        alike: dict[tuple[int, int], list[StoredMask]] = {}
-        for mask in masks:
-            if mask._spans is None:
-                alike.setdefault(mask.shape, []).append(mask)
-        for shape, its in alike.items():
-            for start in range(0, len(its), _TOGETHER):
-                some = its[start : start + _TOGETHER]
-                for mask, spans in zip(some, spans_of_bits([cast(Bits, mask._bits) for mask in some], *shape), strict=True):
-                    mask._spans = spans
-
-    @property
-    def spans(self) -> Spans:
-        """Of its pixels."""
-        if self._spans is None:
-            self.find_spans([self])
-        return cast(Spans, self._spans)
+    shape: tuple[int, int]
+    spans: Spans | None = None
+    bits: Bits | None = None
 
     @property
     def pixels(self) -> Mask:
         """Bool (rows, columns)."""
-        return filled(self.spans, *self.shape)
+        if self.bits is not None:
+            height, width = self.shape
+            return _bools(self.bits)[: height * width].reshape(height, width)
+        return np.zeros(self.shape, bool) if self.spans is None else filled(self.spans, *self.shape)
+
+
+def spans_of_stored(masks: Sequence[StoredMask]) -> list[Spans]:
+    """The spans of several masks, found together for those of one size."""
+    found = [_NOTHING if mask.spans is None else mask.spans for mask in masks]
+    alike: dict[tuple[int, int], list[int]] = {}
+    for place, mask in enumerate(masks):
+        if mask.bits is not None:
+            alike.setdefault(mask.shape, []).append(place)
+    for shape, places in alike.items():
+        for start in range(0, len(places), _TOGETHER):
+            some = places[start : start + _TOGETHER]
+            for place, spans in zip(some, spans_of_bits([cast(Bits, masks[place].bits) for place in some], *shape), strict=True):
+                found[place] = spans
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

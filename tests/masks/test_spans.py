@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ldznet_bench.masks.spans import SpansOfMany, StoredMask, area, filled, shared, spans_of, spans_of_bits, united
+from ldznet_bench.masks.spans import SpansOfMany, StoredMask, area, filled, shared, spans_of, spans_of_bits, spans_of_stored, united
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
@@ -58,11 +58,13 @@ def test_stored_masks_of_several_sizes_find_their_spans_together():
     draw = np.random.default_rng(0)
     masks = [draw.random(((5, 9), (9, 5), (1, 130))[number % 3]) < 0.4 for number in range(40)]
     stored = [StoredMask(mask.shape, bits=bits(mask)) if number % 4 else StoredMask(mask.shape, spans_of(mask)) for number, mask in enumerate(masks)]
-    StoredMask.find_spans(stored)
-    for mask, its in zip(masks, stored, strict=True):
-        assert its.spans.tolist() == begins_and_ends(mask)
-        assert np.array_equal(its.pixels, mask)
+    assert [spans.tolist() for spans in spans_of_stored(stored)] == [begins_and_ends(mask) for mask in masks]
+    assert all(np.array_equal(its.pixels, mask) for its, mask in zip(stored, masks, strict=True))
+
+
+def test_a_stored_mask_of_nothing():
     assert not StoredMask((3, 4)).pixels.any()
+    assert spans_of_stored([StoredMask((3, 4))])[0].size == 0
 
 
 @settings(max_examples=300, deadline=None)
