@@ -313,10 +313,10 @@ def processes(options: argparse.Namespace) -> None:
 
     Masks are drawn beforehand, or the first command would draw them for the second.
     """
+    from make_scored import make
+
     for name, samples in (("noise segmenter", options.samples or 4000), ("scoring PNG masks", options.samples or 14_354)):
         with scratch() as folder:
-            from make_scored import make
-
             release, masks = make(folder, max(2, samples // 5), samples)
             places = ("--protocol", "clipseg@1", "--data-root", release, "--home", folder / "home")
             scoring = ("score", "--dataset", "phrasecut:test", "--predictions", masks, "--name", "masks", *places)

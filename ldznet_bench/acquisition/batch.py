@@ -58,7 +58,7 @@ def run_threads(fetcher: Fetcher, work: Callable[[int], None], items: Sequence[i
     it ends with the process. Ctrl-C may also come while a thread is being started, when nobody can tell whether it runs.
     """
     waiting, ended = collections.deque(items), queue.SimpleQueue[BaseException | None]()
-    threads = [threading.Thread(target=_labour, args=(work, waiting, ended), daemon=True) for _ in range(min(workers, len(items)))]
+    threads = [threading.Thread(target=_labour, args=(work, waiting, ended), daemon=True) for _ in range(min(max(1, workers), len(items)))]
     try:
         for thread in threads:
             thread.start()

@@ -73,14 +73,8 @@ def count(
         keep_map: store the score map on its own grid, quantised to 8 bits, as PNG.
     """
     if isinstance(scores, StoredMask):
-        if (
-            scores.spans is not None
-            and scores.shape == target.shape
-            and target.valid is None
-            and 0 <= threshold < 1
-            and not histograms
-            and not keep_map
-        ):
+        fits = scores.shape == target.shape and target.valid is None and 0 <= threshold < 1
+        if scores.spans is not None and fits and not histograms and not keep_map:  # nothing asks for its pixels
             return Counted(sample, image, target, scores.spans, (None, None), seed, flags, None)
         scores = scores.pixels
     on_canvas = resize(scores, target.shape, protocol.score_resize)

@@ -19,7 +19,7 @@ from ldznet_bench.datasets.sample import ImageGroup
 from ldznet_bench.errors import PredictionError, unknown_name
 from ldznet_bench.evaluation.dumps import by_sample, read_dump
 from ldznet_bench.masks import rle
-from ldznet_bench.masks.spans import StoredMask, united
+from ldznet_bench.masks.spans import NOTHING, StoredMask, united
 from ldznet_bench.models.segmenter import ImageInput, Pair, Segmenter
 from ldznet_bench.protocols import Protocol
 
@@ -144,11 +144,11 @@ class Predictions(Segmenter):
 
     def _map(self, pair: Pair) -> Map:
         if pair.sample_id not in self.present:
-            return StoredMask((pair.height, pair.width))
+            return StoredMask((pair.height, pair.width), NOTHING)
         found = self._source.read(pair.sample_id)
         if isinstance(found, StoredMask):
             if found.shape == (0, 0):
-                return StoredMask((pair.height, pair.width))
+                return StoredMask((pair.height, pair.width), NOTHING)
             self._check_size(pair, found.shape)
         elif found.ndim != 2 or not found.size or not (found.min() >= 0 and found.max() <= 1):
             what = f"{self._path}: the score map of sample {pair.sample_id!r} {_fault(found)}."

@@ -24,7 +24,7 @@ from pycocotools import mask as coco
 from ldznet_bench.errors import DataError, unknown_name
 from ldznet_bench.masks import rle, scanline
 from ldznet_bench.masks.geometry import Geometry, Part, Polygon, Rle
-from ldznet_bench.masks.spans import Spans, area, spans_of, united
+from ldznet_bench.masks.spans import NOTHING, Spans, area, spans_of, united
 from ldznet_bench.protocols import Rasteriser
 
 Mask = npt.NDArray[np.bool_]
@@ -36,7 +36,6 @@ MAX_COORDINATE = 2e8
 MAX_PERIMETER = 2**20
 # Annotation tools place vertices on the far border (x = width) or half a pixel past it; that is no oddity.
 OUTSIDE_TOLERANCE = 1.0
-_NOTHING: Spans = np.empty(0, dtype=np.int64)
 
 
 def rasterise(parts: Sequence[Part], height: int, width: int, rasteriser: Rasteriser) -> Mask:
@@ -167,7 +166,7 @@ def _coco(rings: Sequence[Ring], height: int, width: int) -> Mask:
 
 def _coco_outline(rings: Sequence[Ring], height: int, width: int) -> Spans:
     codes = _coco_codes(rings, height, width)
-    return rle.spans(Rle(height, width, coco.merge(codes)["counts"])) if codes else _NOTHING
+    return rle.spans(Rle(height, width, coco.merge(codes)["counts"])) if codes else NOTHING
 
 
 def _coco_each(rings: Sequence[Ring], height: int, width: int) -> list[Mask]:

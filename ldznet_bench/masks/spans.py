@@ -17,7 +17,7 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 Spans = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint8]
-_NOTHING: Spans = np.empty(0, dtype=np.int64)
+NOTHING: Spans = np.empty(0, dtype=np.int64)
 _ROOM = 32  # bits for positions within a mask, which has at most 2^28 pixels
 _TOGETHER = 8  # masks at once: of 640x480 they are 300 KB as bits, and stay in the processor's cache
 
@@ -113,7 +113,7 @@ def _bools(bits: Bits) -> npt.NDArray[np.bool_]:
 
 def united(many: Sequence[Spans]) -> Spans:
     """The spans of the union of several masks of one size, which may be none."""
-    events = np.concatenate([np.empty(0, np.int64), *many]) << 1
+    events = np.concatenate([NOTHING, *many]) << 1
     events[1::2] |= 1  # an end
     events.sort()
     inside = np.cumsum(1 - 2 * (events & 1)) > 0
@@ -144,7 +144,7 @@ def area(spans: Spans) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredMask:
-    """A mask as it was stored: by its spans, or as bits; what counting asks for is made of it then. One without either has no pixel.
+    """A mask as it was stored, by its spans or as bits, one of which is given; what counting asks for is made of it then.
 
     Attributes:
         shape: (rows, columns).
@@ -159,15 +159,15 @@ class StoredMask:
     @property
     def pixels(self) -> Mask:
         """Bool (rows, columns)."""
-        if self.bits is not None:
-            height, width = self.shape
-            return _bools(self.bits)[: height * width].reshape(height, width)
-        return np.zeros(self.shape, bool) if self.spans is None else filled(self.spans, *self.shape)
+        height, width = self.shape
+        if self.spans is not None:
+            return filled(self.spans, height, width)
+        return _bools(cast(Bits, self.bits))[: height * width].reshape(height, width)
 
 
 def spans_of_stored(masks: Sequence[StoredMask]) -> list[Spans]:
     """The spans of several masks, found together for those of one size."""
-    found = [_NOTHING if mask.spans is None else mask.spans for mask in masks]
+    found = [NOTHING if mask.spans is None else mask.spans for mask in masks]
     alike: dict[tuple[int, int], list[int]] = {}
     for place, mask in enumerate(masks):
         if mask.bits is not None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ldznet_bench.masks.spans import SpansOfMany, StoredMask, area, filled, shared, spans_of, spans_of_bits, spans_of_stored, united
+from ldznet_bench.masks.spans import NOTHING, SpansOfMany, StoredMask, area, filled, shared, spans_of, spans_of_bits, spans_of_stored, united
 
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20))
 
@@ -63,8 +63,8 @@ def test_stored_masks_of_several_sizes_find_their_spans_together():
 
 
 def test_a_stored_mask_of_nothing():
-    assert not StoredMask((3, 4)).pixels.any()
-    assert spans_of_stored([StoredMask((3, 4))])[0].size == 0
+    assert not StoredMask((3, 4), NOTHING).pixels.any()
+    assert spans_of_stored([StoredMask((3, 4), NOTHING)])[0].size == 0
 
 
 @settings(max_examples=300, deadline=None)
